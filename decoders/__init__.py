@@ -1,0 +1,1 @@
+"""Networks that predict an image from its features. A "decoder" here inverts a representation."""
