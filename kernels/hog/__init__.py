@@ -1,0 +1,175 @@
+"""Histograms of oriented gradients, UoCTTI variant, as VLFeat 0.9.21 computes them (vl/hog.c).
+
+Conventions: image x right, y down; angle 0 is a gradient pointing right, angles grow clockwise on the screen.
+Channels of a cell, in VLFeat's order: 0-17 directed orientations (20 degrees a step), 18-26 undirected ones,
+27-30 texture energy for the blocks upper left, upper right, lower left, lower right.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from operator import index
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kernels.hog.glyphs import hog_glyphs
+from kernels.threads import run, thread_count
+
+__all__ = ["HOG_FLIP", "HogParameters", "hog", "hog_glyphs", "hog_shape"]
+
+# hog(image[:, ::-1]) is hog(image)[HOG_FLIP][:, :, ::-1] up to rounding, where the width is a whole number of cells.
+HOG_FLIP = np.array([*range(9, 0, -1), 0, *range(17, 9, -1), 18, *range(26, 18, -1), 28, 27, 30, 29])
+HOG_FLIP.setflags(write=False)
+
+BAND = 16  # rows of cells that one thread computes at a time
+PIXEL_TYPES = (np.float32, np.uint8)
+
+
+@dataclass(frozen=True)
+class HogParameters:
+    """Settings of HOG with VLFeat's defaults.
+
+    Attributes
+    ----------
+    cell_size : int
+        Side of a cell in pixels, 2 or more.
+    orientations : int
+        Undirected orientations; always 9, which is what gives 31 channels.
+    """
+
+    cell_size: int = 8
+    orientations: int = field(default=9, init=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.cell_size, bool) or not hasattr(self.cell_size, "__index__"):
+            raise TypeError(f"cell_size is {self.cell_size!r}: it must be a whole number, 2 or more")
+        if index(self.cell_size) < 2:
+            raise ValueError(f"cell_size is {self.cell_size}: it must be 2 or more")
+
+    @property
+    def channels(self) -> int:
+        """Directed, undirected and texture entries of one cell."""
+        return 3 * self.orientations + 4
+
+    def cells(self, length: int) -> int:
+        """Cells along a side of `length` pixels: the last one is at least half inside the image."""
+        return (length + self.cell_size // 2) // self.cell_size
+
+
+def hog_shape(height: int, width: int, cell_size: int = 8) -> tuple[int, int, int]:
+    """Shape of `hog` for one image of height x width pixels.
+
+    Returns
+    -------
+    tuple of int
+        (31, H', W') with H' = (height + cell_size // 2) // cell_size and W' likewise.
+
+    Raises
+    ------
+    ValueError
+        If the image has no room for one cell, or `cell_size` is below 2.
+    TypeError
+        If `cell_size` is not a whole number.
+    """
+    parameters = HogParameters(cell_size)
+    shape = (parameters.channels, parameters.cells(height), parameters.cells(width))
+    if min(shape) < 1:
+        least = cell_size - cell_size // 2
+        raise ValueError(
+            f"image of {height} x {width} pixels: cells of {cell_size} need at least {least} x {least}"
+        )
+    return shape
+
+
+def hog(gray: ArrayLike, *, cell_size: int = 8, threads: int | None = None) -> NDArray[np.float32]:
+    """HOG features of one grey image or of a batch.
+
+    Parameters
+    ----------
+    gray : (H, W) or (N, H, W) array, float32 or uint8
+        Grey values as they are; nothing is rescaled, and uint8 v counts as float32 v. The features hardly change
+        with contrast, but the reference's 1e-4 under the norm makes them fade for images of almost no contrast.
+    cell_size : int
+        Side of a cell in pixels, 2 or more.
+    threads : int, optional
+        Threads to use. Default: as many as the work is worth, at most NUMBA_NUM_THREADS (the cores, if not set).
+        The result is the same bit for bit whatever the number.
+
+    Returns
+    -------
+    (31, H', W') or (N, 31, H', W') float32 array
+        0 to 0.4 (directed and undirected) and 0 to 0.43 (texture); see the module's header for the channel order and
+        `hog_shape` for H' and W'.
+
+    Raises
+    ------
+    TypeError
+        If `gray` is neither float32 nor uint8, or `cell_size` or `threads` is not a whole number.
+    ValueError
+        If `gray` has another rank, no room for one cell, or values that are NaN, infinite, or so large that
+        float32 overflows; if `cell_size` is below 2 or `threads` below 1.
+
+    Notes
+    -----
+    Equal to VLFeat 0.9.21's vl_hog (variant UoCTTI, 9 orientations, no bilinear orientation assignment) to 1e-6.
+    The first call compiles for some seconds and keeps the result on disk.
+    """
+    images = np.asarray(gray)
+    if images.dtype not in PIXEL_TYPES:
+        raise TypeError(f"gray has dtype {images.dtype}: it must be float32 or uint8")
+    if images.ndim not in (2, 3):
+        raise ValueError(f"gray has shape {images.shape}: it must be (H, W) or (N, H, W)")
+    height, width = images.shape[-2:]
+    shape = hog_shape(height, width, cell_size)
+    images = np.require(images, requirements=["C", "A"])
+    features = np.empty((*images.shape[:-2], *shape), np.float32)
+    batch = images.reshape((-1, height, width))  # (N, H, W)
+    _compute(batch, HogParameters(cell_size), features.reshape((len(batch), *shape)), threads)
+    return features
+
+
+def _compute(images: NDArray, parameters: HogParameters, features: NDArray, threads: int | None) -> None:
+    """Fill features (N, 31, H', W') from images (N, H, W): raw histograms first, then the blocks' norms."""
+    from kernels.hog import cpu  # late: Numba costs a good part of a second
+
+    _, height, width = images.shape
+    rows = features.shape[2]
+    energies = np.empty((len(images), *features.shape[2:]), np.float32)
+    rows_table, columns_table = bilinear(height, parameters), bilinear(width, parameters)
+    workers = thread_count(threads, images.size)
+    bands = [(first, min(first + BAND, rows)) for first in range(0, rows, BAND)]
+    run(
+        lambda n, first, last: cpu.histograms(
+            images[n], columns_table, rows_table, first, last, features[n], energies[n]
+        ),
+        [(n, *band) for n in range(len(images)) for band in bands],
+        workers,
+    )
+    for n in np.flatnonzero(~np.isfinite(energies.sum(axis=(1, 2)))):
+        raise ValueError(f"gray, image {n}: values must be finite and small enough to be squared in float32")
+    run(
+        lambda n, first, last: cpu.normalise(energies[n], first, last, features[n]),
+        [(n, *band) for n in range(len(images)) for band in bands],
+        workers,
+    )
+
+
+@lru_cache(maxsize=64)
+def bilinear(length: int, parameters: HogParameters) -> tuple[Any, Any]:
+    """Where the pixels of one axis fall between the cell centres.
+
+    Returns
+    -------
+    starts : (cells + 2,) int64 array
+        Block j holds the pixels starts[j] to starts[j + 1] - 1: those from the centre of cell j - 1 up to
+        the centre of cell j. The outermost pixels have no gradient and are left out.
+    weights : (length, 2) float32 array
+        Each pixel's share for cell j - 1 and for cell j.
+    """
+    position = ((np.arange(length) + 0.5) / parameters.cell_size - 0.5).astype(np.float32)
+    cell = np.floor(position)
+    weights = np.stack([1 - (position - cell), position - cell], axis=1)
+    blocks = np.arange(-1, parameters.cells(length) + 1)
+    starts = 1 + np.searchsorted(cell[1 : max(length - 1, 1)], blocks)
+    return starts, weights

@@ -1,0 +1,34 @@
+"""Run compiled kernels on several threads. They release Python's lock, so ordinary threads are enough.
+
+Numba's own thread pools are left alone on purpose: one of them aborts the process when two threads call it at once,
+another when a child process made by fork does (what a data loader with workers is).
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from operator import index
+from typing import Any
+
+WORTH_A_THREAD = 1 << 18  # pixels; below this, starting a thread costs more than it saves
+
+
+def thread_count(threads: int | None, pixels: int) -> int:
+    """How many threads to use for so many pixels: as asked, or at most NUMBA_NUM_THREADS (default: the cores)."""
+    if threads is None:
+        from numba import config
+
+        return max(1, min(config.NUMBA_NUM_THREADS, pixels // WORTH_A_THREAD))
+    if isinstance(threads, bool) or index(threads) < 1:
+        raise ValueError(f"threads={threads!r}: allowed are None and whole numbers from 1")
+    return index(threads)
+
+
+def run(function: Callable[..., None], tasks: Iterable[tuple[Any, ...]], threads: int) -> None:
+    """Call `function(*task)` once for each task; the tasks must write to disjoint memory."""
+    if threads == 1:
+        for task in tasks:
+            function(*task)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(function, *task) for task in tasks]:
+            done.result()

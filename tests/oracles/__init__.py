@@ -1,0 +1,1 @@
+"""Slow obvious versions, and bindings to the original programs."""
