@@ -1,0 +1,228 @@
+"""What a run folder holds, written whole or not at all; tensors as safetensors, never pickled.
+
+config.json          the whole TrainConfig
+model.safetensors    the decoder's weights, with its card in the metadata
+state.safetensors    weights, Adam's moments and the step in one file: what `--resume` continues from
+log.jsonl            one line a logged step
+samples/             pictures of the validation set: original and reconstruction
+
+`state.safetensors` alone decides where a run stands; `model.safetensors` is written after it, for use.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from decoders.config import FREE_ON_RESUME, TrainConfig
+from decoders.files import whole_file, write_text
+from decoders.model import Decoder
+
+CONFIG, MODEL, STATE, LOG, SAMPLES = (
+    "config.json",
+    "model.safetensors",
+    "state.safetensors",
+    "log.jsonl",
+    "samples",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """Everything that the next step depends on.
+
+    Attributes
+    ----------
+    step : number of steps done.
+    seconds : time spent on them.
+    tensors : weights as ``model.<name>`` and Adam's state as ``adam.<name>.<key>``.
+    """
+
+    step: int
+    seconds: float
+    tensors: dict[str, torch.Tensor]
+
+
+def start(folder: Path, config: TrainConfig, data_hash: str) -> None:
+    """Make a run folder with its ``config.json``.
+
+    Raises
+    ------
+    FileExistsError : if the folder holds a run already.
+    """
+    if (folder / CONFIG).exists():
+        raise FileExistsError(
+            f"{folder}: holds a run already; continue it with --resume, or choose another --out"
+        )
+    (folder / SAMPLES).mkdir(parents=True, exist_ok=True)
+    write_json(folder / CONFIG, config.as_json() | {"data_hash": data_hash})
+
+
+def read_config(folder: Path) -> tuple[TrainConfig, str]:
+    """The settings of a run and the hash of its training data.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : if ``config.json`` is missing or damaged.
+    """
+    value = read_json(folder / CONFIG)
+    data_hash = value.pop("data_hash", "")
+    return TrainConfig.from_json(value, str(folder / CONFIG)), data_hash
+
+
+def check_same_run(folder: Path, config: TrainConfig, data_hash: str) -> None:
+    """Refuse to resume with settings or pictures that would compute something else.
+
+    Raises
+    ------
+    ValueError : naming the fields that differ.
+    """
+    saved, saved_hash = read_config(folder)
+    old, new = saved.as_json(), config.as_json()
+    differing = [f"{name} was {old[name]}, is {new[name]}" for name in old if old[name] != new[name]]
+    refused = [text for text in differing if text.split(" ", 1)[0] not in FREE_ON_RESUME]
+    if refused:
+        raise ValueError(
+            f"{folder / CONFIG}: {'; '.join(refused)}; resume with the same options, or start a new run"
+        )
+    if saved_hash != data_hash:
+        raise ValueError(f"{folder / CONFIG}: the training pictures are not those the run was started with")
+
+
+def save_state(
+    folder: Path, step: int, seconds: float, model: torch.nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
+    """Write ``state.safetensors``."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        tensors |= {f"adam.{name}.{key}": value for key, value in optimiser.state[parameter].items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with whole_file(folder / STATE) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata={"step": str(step), "seconds": str(seconds)})
+
+
+def load_state(folder: Path) -> Snapshot:
+    """Read ``state.safetensors``.
+
+    Raises
+    ------
+    FileNotFoundError : if the run has none yet.
+    ValueError : if the file is damaged.
+    """
+    path = folder / STATE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no checkpoint; a run can be resumed after its first checkpoint")
+    tensors, metadata = _read(path)
+    if not metadata.get("step", "").isdecimal():
+        raise ValueError(
+            f"{path}: metadata field step is {metadata.get('step')!r}; the checkpoint is damaged"
+        )
+    return Snapshot(int(metadata["step"]), float(metadata.get("seconds", "0")), tensors)
+
+
+def restore(saved: Snapshot, model: torch.nn.Module, optimiser: torch.optim.Optimizer, source: Path) -> None:
+    """Put a snapshot's tensors back into a model and its optimiser.
+
+    Raises
+    ------
+    ValueError : if the snapshot's tensors are not the model's.
+    """
+    _load_weights(model, {n[6:]: t for n, t in saved.tensors.items() if n.startswith("model.")}, source)
+    for name, parameter in model.named_parameters():
+        shapes = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+        moments = {}
+        for key, shape in shapes.items():
+            value = saved.tensors.get(f"adam.{name}.{key}")
+            if value is None or value.shape != shape:
+                raise ValueError(
+                    f"{source}: tensor adam.{name}.{key} is missing or of another shape; train again"
+                )
+            moments[key] = value if key == "step" else value.to(parameter.device)
+        optimiser.state[parameter] = moments
+
+
+def save_model(folder: Path, model: torch.nn.Module, card: dict[str, Any]) -> None:
+    """Write ``model.safetensors``: weights, and the card as JSON in the metadata."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    with whole_file(folder / MODEL) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata={"card": json.dumps(card)})
+
+
+def load_run(folder: Path) -> tuple[Decoder, dict[str, Any]]:
+    """The trained decoder of a run folder and its card.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : if a file is missing, damaged, or of another decoder.
+    """
+    config, _ = read_config(folder)
+    model = Decoder(config.spec, upconv=config.upconv)
+    path = folder / MODEL
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no weights; the folder holds no trained decoder")
+    tensors, metadata = _read(path)
+    _load_weights(model, tensors, path)
+    return model.eval(), json.loads(metadata["card"])
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path}: damaged ({error}); take another copy, or train again") from error
+
+
+def _load_weights(model: torch.nn.Module, tensors: dict[str, torch.Tensor], source: Path) -> None:
+    """Copy every tensor into the model, after checking that names and shapes are the model's."""
+    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    for name in sorted(own.keys() | found.keys()):
+        if own.get(name) != found.get(name):
+            raise ValueError(
+                f"{source}: tensor {name} has shape {found.get(name, 'none: it is missing')}, the decoder's table "
+                f"needs {own.get(name, 'no such tensor')}; the file belongs to another decoder or is damaged"
+            )
+    model.load_state_dict(tensors)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : if the file is missing or no JSON object.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: missing; the folder holds no run")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}); restore the file or train again") from error
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"{path}: holds a {type(value).__name__}, not an object; restore the file or train again"
+        )
+    return value
+
+
+def truncate_log(folder: Path, step: int) -> None:
+    """Drop the lines of ``log.jsonl`` that describe steps after ``step``, and a last line cut short."""
+    path = folder / LOG
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if not line.endswith("\n") or json.loads(line)["step"] > step:
+            break
+        kept.append(line)
+    write_text(path, "".join(kept))

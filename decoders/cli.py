@@ -1,0 +1,310 @@
+"""The command line of `decoders`: each command parses, calls one function and prints."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from tqdm import tqdm
+
+from decoders.representations import REPRESENTATIONS, Representation, representation
+from decoders.specs import DECODERS
+
+if TYPE_CHECKING:
+    from decoders.evaluation import Decode
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+
+quiet_option = click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print figures as JSON.")
+strict_option = click.option(
+    "--strict", is_flag=True, help="Refuse unreadable pictures instead of skipping them."
+)
+images_option = click.option(
+    "--images",
+    multiple=True,
+    required=True,
+    metavar="SRC",
+    help="Folder, text file of paths, .tar shard, or glob; may be given several times.",
+)
+
+
+class OneLineErrors(click.Group):
+    """A group of commands that answer bad input with one line on stderr and exit status 2."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command; see `click.Group.main`."""
+        try:
+            sys.exit(super().main(*args, **kwargs | {"standalone_mode": False}))
+        except click.Abort:
+            sys.exit(130)
+        except click.ClickException as error:
+            message = error.format_message()
+        except (ValueError, TypeError, OSError) as error:
+            message = str(error)
+        click.echo(f"{self.name}: {' '.join(message.split())}", err=True)
+        sys.exit(2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A decoder ready to use, wherever it came from: features (N, C, H, W) -> pictures (N, 3, H', W') by ``decode``."""
+
+    decode: "Decode"
+    representation: Representation
+    card: dict[str, Any]
+
+
+@click.group(cls=OneLineErrors, name="decoders", epilog="Example: decoders demo --out gallery")
+@click.version_option(package_name="caffe-port", message="%(version)s")
+def main() -> None:
+    """Networks that predict an image from its features.
+
+    MODEL is a run folder, an .onnx file, or the name of a decoder that ships (see `decoders list`).
+    """
+
+
+@main.command("list", epilog="Example: decoders list --table hog")
+@click.option("--table", metavar="REPRESENTATION", help="Print a decoder's table as the paper does.")
+@click.option("--width", type=float, default=1.0, show_default=True, help="Factor on the table's map counts.")
+@json_option
+def list_command(table: str | None, width: float, as_json: bool) -> None:
+    """Representations, decoders, and what ships."""
+    if table is not None:
+        spec = DECODERS[representation(table).name].scaled(width)
+        click.echo(
+            json.dumps(dataclasses.asdict(spec))
+            if as_json
+            else f"{spec.table()}\n\nSource: {spec.provenance}"
+        )
+        return
+    shipped = shipped_models()
+    rows = [
+        {
+            "representation": name,
+            "feature_shape": list(row.shape),
+            "image_size": list(row.image_size),
+            "ships": name in shipped,
+            "preprocessing": row.preprocessing,
+        }
+        for name, row in REPRESENTATIONS.items()
+    ]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    for row in rows:
+        click.echo(f"{row['representation']}  features {row['feature_shape']}, pictures {row['image_size']}")
+        click.echo(f"     {row['preprocessing']}")
+        click.echo(f"     trained decoder: {'ships' if row['ships'] else 'train one with decoders train'}")
+
+
+@main.command(epilog="Example: decoders train hog --images photos/ --out runs/hog --width 0.25 --epochs 15")
+@click.argument("representation_name", metavar="REPRESENTATION", type=click.Choice(list(REPRESENTATIONS)))
+@click.option(
+    "--images", multiple=True, metavar="SRC", help="Training pictures: folder, list, .tar shard, or glob."
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The run folder.")
+@click.option("--val", multiple=True, metavar="SRC", help="Validation pictures; left out of training.")
+@click.option("--val-fraction", type=float, help="Without --val: part held out by the names' hash.  [0.05]")
+@click.option("--width", type=float, help="Factor on the table's map counts.  [1.0]")
+@click.option("--epochs", type=float, help="Length in passes over the pictures.  [15]")
+@click.option("--steps", type=int, help="Length in steps, instead of --epochs.")
+@click.option("--batch", type=int, help="Pictures a step.  [64]")
+@click.option("--lr", type=float, help="Adam's rate, after warm-up and before it falls.  [0.001]")
+@click.option("--warmup", type=int, help="Steps of linear warm-up.  [500]")
+@click.option("--clip", type=float, help="Largest gradient norm.  [0.5]")
+@click.option("--image-size", type=int, help="Side of the training crops.  [256]")
+@click.option("--seed", type=int, help="Of weights, order, crops and mirroring.  [0]")
+@click.option(
+    "--upconv", type=click.Choice(["literal", "fused"]), help="How up-convolutions are computed.  [fused]"
+)
+@click.option("--device", help="auto, cpu, cuda or cuda:N.  [auto]")
+@click.option("--workers", type=int, help="Loader threads.  [2]")
+@click.option("--cache-gib", type=float, help="Decoded pictures kept in memory.  [1.0]")
+@click.option("--checkpoint-every", type=int, help="Steps between checkpoints.  [500]")
+@click.option("--evaluate-every", type=int, help="Steps between evaluations.  [1000]")
+@click.option("--val-images", type=int, help="At most so many pictures are evaluated.  [256]")
+@click.option("--resume", is_flag=True, help="Continue the run in --out; options are then its own.")
+@click.option(
+    "--strict", is_flag=True, default=None, help="Refuse unreadable pictures instead of counting them."
+)
+@quiet_option
+def train(representation_name: str, out: Path, resume: bool, quiet: bool, **options: Any) -> None:
+    """Train a decoder for REPRESENTATION."""
+    from decoders import checkpoints, training
+    from decoders.config import TrainConfig
+
+    given = {"representation": representation_name} | {
+        k: v for k, v in options.items() if v not in (None, ())
+    }
+    if resume:
+        config = dataclasses.replace(checkpoints.read_config(out)[0], **given)
+    elif not options["images"]:
+        raise ValueError("--images is missing; give a folder, a text file of paths, .tar shards or a glob")
+    else:
+        config = TrainConfig(**given)
+    result = training.train(config, out, resume=resume, quiet=quiet)
+    for line in result.unreadable:
+        click.echo(f"skipped {line}", err=True)
+    if result.step < result.steps:
+        click.echo(
+            f"{out}: stopped at step {result.step} of {result.steps}; continue with --resume", err=True
+        )
+        sys.exit(130)
+    if not quiet:
+        click.echo(f"{out}: {result.steps} steps, validation error {result.error:.4f}")
+
+
+@main.command(epilog="Example: decoders evaluate hog --images photos/ --json")
+@click.argument("model")
+@images_option
+@strict_option
+@json_option
+@quiet_option
+def evaluate(model: str, images: tuple[str, ...], strict: bool, as_json: bool, quiet: bool) -> None:
+    """Normalised reconstruction error of MODEL on pictures."""
+    from decoders.evaluation import evaluate as evaluate_decoder
+    from decoders.evaluation import read_squares
+    from decoders.images import list_images
+
+    opened = open_model(model)
+    pictures, bad = read_squares(list_images(images), opened.representation.image_size, quiet=quiet)
+    _name_skipped(bad, strict)
+    result = evaluate_decoder(opened.decode, opened.representation, pictures, quiet=quiet)
+    figures = {
+        "model": model,
+        "representation": opened.representation.name,
+        "images": result.images,
+        "skipped": len(bad),
+        "error": result.error,
+        "normaliser": result.normaliser,
+        "image_size": list(result.image_size),
+    }
+    if as_json:
+        click.echo(json.dumps(figures))
+    else:
+        click.echo(f"{model}: error {result.error:.4f} on {result.images} pictures ({len(bad)} skipped)")
+
+
+@main.command(epilog="Example: decoders invert hog cat.jpg dog.jpg --out inverted")
+@click.argument("model")
+@click.argument("image", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the pictures.")
+@strict_option
+@quiet_option
+def invert(model: str, image: tuple[Path, ...], out: Path, strict: bool, quiet: bool) -> None:
+    """Pictures side by side: original, reconstruction."""
+    from decoders.evaluation import read_squares, reconstruct
+    from decoders.images import list_images, save_image, side_by_side, to_pictures
+
+    opened = open_model(model)
+    files = list_images(image)
+    out.mkdir(parents=True, exist_ok=True)
+    names = unique_names([Path(file.name).stem for file in files])
+    bad = []
+    for file, name in zip(files, names, strict=True):
+        pictures, unreadable = read_squares([file], opened.representation.image_size)
+        bad += unreadable
+        if unreadable:
+            continue
+        (decoded,) = reconstruct(opened.decode, opened.representation, pictures)
+        path = out / f"{name}.png"
+        save_image(path, side_by_side([pictures[0], to_pictures(decoded)[0]]))
+        if not quiet:
+            click.echo(path)
+    _name_skipped(bad, strict)
+    if len(bad) == len(files):
+        raise ValueError("none of the pictures can be read")
+
+
+@main.command(epilog="Example: decoders export runs/hog -o hog.onnx --precision fp16")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The .onnx file.")
+@click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
+@quiet_option
+def export(run: Path, out: Path, precision: str, quiet: bool) -> None:
+    """Write the decoder of a run folder as one .onnx file with its card, after comparing it with torch."""
+    from decoders.checkpoints import load_run
+    from export.to_onnx import export_decoder
+
+    decoder, card = load_run(run)
+    card = export_decoder(decoder, card, out, precision=precision)
+    if not quiet:
+        difference = card["export"]["largest_difference"]
+        click.echo(
+            f"{out}: {out.stat().st_size} bytes, {precision}, at most {difference:.2g} grey levels from torch"
+        )
+
+
+@main.command(epilog="Example: decoders demo --out gallery")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("decoders-demo"), show_default=True)
+@json_option
+@quiet_option
+def demo(out: Path, as_json: bool, quiet: bool) -> None:
+    """Reconstruct a few pictures with every decoder that ships; write PNGs and an HTML page."""
+    from decoders.demo import demonstrate, write_gallery
+
+    sections = []
+    with tqdm(shipped_models(), unit="decoder", disable=True if quiet else None) as bar:
+        for name in bar:
+            model = open_model(name)
+            sections.append(demonstrate(name, model.decode, model.representation, model.card, out))
+    page = write_gallery(sections, out)
+    errors = {section.name: section.error for section in sections}
+    if as_json:
+        click.echo(json.dumps({"page": str(page.resolve()), "images": sections[0].images, "errors": errors}))
+        return
+    for name, error in errors.items():
+        click.echo(f"{name}: error {error:.3f}")
+    click.echo(page.resolve())
+
+
+def shipped_models() -> list[str]:
+    """Names of the decoders that ship, e.g. ``hog``."""
+    return sorted(
+        path.relative_to(PRETRAINED).with_suffix("").as_posix() for path in PRETRAINED.rglob("*.onnx")
+    )
+
+
+def open_model(model: str) -> Model:
+    """Open a run folder, an ``.onnx`` file, or a decoder that ships.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : if there is no such model, or it is damaged or not ours.
+    """
+    path = Path(model)
+    if path.is_dir():
+        from decoders.checkpoints import load_run
+
+        decoder, card = load_run(path)
+        return Model(decoder.decode_numpy, representation(card["representation"]), card)
+    import export
+
+    if path.suffix != ".onnx":
+        if model not in shipped_models():
+            raise FileNotFoundError(
+                f"{model}: neither a run folder, an .onnx file nor a decoder that ships ({', '.join(shipped_models())})"
+            )
+        path = PRETRAINED / f"{model}.onnx"
+    session = export.load(path)
+    return Model(session.pictures, representation(session.card["representation"]), session.card)
+
+
+def unique_names(names: list[str]) -> list[str]:
+    """The names, with ``-2``, ``-3`` ... appended where one comes again."""
+    seen: dict[str, int] = {}
+    unique = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        unique.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return unique
+
+
+def _name_skipped(bad: list[str], strict: bool) -> None:
+    if strict and bad:
+        raise ValueError(f"{bad[0]} (--strict refuses unreadable pictures)")
+    for line in bad:
+        click.echo(f"skipped {line}", err=True)

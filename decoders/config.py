@@ -1,0 +1,124 @@
+"""The settings of a training run, and the learning rate they imply."""
+
+import dataclasses
+import math
+from typing import Any
+
+from decoders.representations import representation
+from decoders.specs import DECODERS, DecoderSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """One run: each field is an option of ``decoders train``; a run can be repeated from this alone.
+
+    Attributes
+    ----------
+    representation : name of the features.
+    images, val : sources of pictures; without ``val``, ``val_fraction`` of the pictures is held out by name's hash.
+    width : factor on the table's map counts.
+    epochs, steps : length of the run; ``steps`` counts where it is set.
+    batch : pictures a step.
+    lr : Adam's rate after warm-up.
+    warmup : steps of linear warm-up.
+    clip : largest gradient norm.
+    image_size : side of the training crops, a multiple of the representation's ``multiple``.
+    seed : of weights, order, crops and mirroring.
+    upconv : ``fused`` or ``literal``.
+    device : ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    workers : loader threads.
+    cache_gib : decoded pictures are kept in memory up to this size.
+    checkpoint_every, evaluate_every : in steps.
+    val_images : at most this many pictures are evaluated.
+    strict : refuse unreadable pictures instead of counting them.
+
+    Raises
+    ------
+    ValueError : if a field is out of its range; the text names it.
+    """
+
+    representation: str
+    images: tuple[str, ...]
+    val: tuple[str, ...] = ()
+    val_fraction: float = 0.05
+    width: float = 1.0
+    epochs: float = 15.0
+    steps: int | None = None
+    batch: int = 64
+    lr: float = 0.001
+    warmup: int = 500
+    clip: float = 0.5
+    image_size: int = 256
+    seed: int = 0
+    upconv: str = "fused"
+    device: str = "auto"
+    workers: int = 2
+    cache_gib: float = 1.0
+    checkpoint_every: int = 500
+    evaluate_every: int = 1000
+    val_images: int = 256
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        multiple = representation(self.representation).multiple
+        if self.image_size < multiple or self.image_size % multiple:
+            raise ValueError(
+                f"image_size is {self.image_size}; {self.representation} needs a multiple of {multiple}"
+            )
+        for name in ("epochs", "batch", "lr", "clip", "workers", "checkpoint_every", "evaluate_every"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be over 0")
+        if self.steps is not None and self.steps <= 0:
+            raise ValueError(f"steps is {self.steps}; it must be over 0")
+        if self.seed < 0 or self.warmup < 0 or self.cache_gib < 0:
+            raise ValueError(
+                f"seed {self.seed}, warmup {self.warmup}, cache_gib {self.cache_gib}: none may be negative"
+            )
+        if self.val_images < 2:
+            raise ValueError(
+                f"val_images is {self.val_images}; the error is normalised over pairs and needs 2 or more"
+            )
+        if not 0 < self.val_fraction < 1:
+            raise ValueError(f"val_fraction is {self.val_fraction}; it must lie between 0 and 1")
+
+    @property
+    def spec(self) -> DecoderSpec:
+        """The decoder's table at this run's width."""
+        return DECODERS[self.representation].scaled(self.width)
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], source: str) -> "TrainConfig":
+        """Read `as_json`'s form back.
+
+        Raises
+        ------
+        ValueError : if a field is unknown, missing, or of the wrong kind; the text names ``source`` and the field.
+        """
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        for name, item in value.items():
+            if name not in fields:
+                raise ValueError(f"{source}: field {name!r} is unknown; fields are {', '.join(fields)}")
+            value[name] = tuple(item) if isinstance(item, list) else item
+        for name in ("representation", "images"):
+            if name not in value:
+                raise ValueError(f"{source}: field {name!r} is missing; restore the file or train again")
+        try:
+            return cls(**value)
+        except TypeError as error:
+            raise ValueError(f"{source}: a field is of the wrong kind ({error}); restore the file") from error
+
+
+# These may differ when a run is resumed: they change where, how fast and how often, not what is computed.
+FREE_ON_RESUME = frozenset(
+    {"device", "workers", "cache_gib", "checkpoint_every", "evaluate_every", "val_images", "strict"}
+)
+
+
+def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
+    """Adam's rate at ``step`` of ``steps``: linear warm-up, constant, then halvings from 60 % on, 8 % apart."""
+    halvings = max(0, math.floor((step / steps - 0.6) / 0.08) + 1)
+    return config.lr * min(1.0, (step + 1) / max(1, config.warmup)) * 0.5**halvings

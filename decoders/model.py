@@ -1,0 +1,119 @@
+"""A decoder as a torch module, built from its table (CVPR 2016, section 3).
+
+Leaky ReLU with slope 0.2 follows every layer but the last, which is linear (the released nets feed it to the
+loss directly). Weights start He-normal with the leaky gain, fan-in counted without inserted zeros; biases at 0.
+Inside, pixels are (RGB - mean) / pixel_scale; `decode` gives RGB 0..255.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from decoders.specs import ILSVRC_MEAN_RGB, LEAKY_SLOPE, DecoderSpec, Row
+from decoders.upconv import UPCONVS, UpConvolution
+
+
+class Decoder(nn.Module):
+    """The network of one decoder table.
+
+    Parameters
+    ----------
+    spec : the table, scaled or not.
+    upconv : ``fused`` (no products with inserted zeros) or ``literal`` (as the paper writes it); same parameters.
+    seed : of the initial weights.
+
+    Raises
+    ------
+    ValueError : if ``upconv`` is unknown or a row's computed size differs from the table's.
+    """
+
+    def __init__(self, spec: DecoderSpec, *, upconv: str = "fused", seed: int = 0) -> None:
+        super().__init__()
+        if upconv not in UPCONVS:
+            raise ValueError(f"upconv is {upconv!r}; it must be one of {', '.join(UPCONVS)}")
+        self.spec = spec
+        self.rows = nn.ModuleDict({row.name: _build(spec, row, UPCONVS[upconv]) for row in spec.rows})
+        mean = torch.tensor(ILSVRC_MEAN_RGB).reshape(1, 3, 1, 1)
+        self.register_buffer("pixel_mean", mean, persistent=False)
+        _initialise(self.rows, seed)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Predict mean-subtracted pixels.
+
+        Parameters
+        ----------
+        features : (N, C, H, W) float, as the representation extracts them.
+
+        Returns
+        -------
+        (N, 3, H', W') float: (RGB - mean) / pixel_scale, unclipped.
+        """
+        return self._maps(features * self.spec.feature_scale)[self.spec.rows[-1].name]
+
+    def decode(self, features: torch.Tensor) -> torch.Tensor:
+        """Predict the picture: (N, C, H, W) features -> (N, 3, H', W') RGB, clipped to 0..255."""
+        return (self(features) * self.spec.pixel_scale + self.pixel_mean).clamp(0, 255)
+
+    @torch.inference_mode()
+    def decode_numpy(self, features: np.ndarray) -> np.ndarray:
+        """`decode` for arrays: (N, C, H, W) float32 -> (N, 3, H', W') float32, RGB 0..255."""
+        return self.decode(torch.from_numpy(features).to(self.pixel_mean.device)).cpu().numpy()
+
+    def target(self, images: torch.Tensor) -> torch.Tensor:
+        """What `forward` should predict for ``images``, (N, 3, H, W) RGB 0..255: the inverse of `decode`."""
+        return (images - self.pixel_mean) / self.spec.pixel_scale
+
+    def _maps(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
+        maps = {"features": features}
+        for row in self.spec.rows:
+            inputs = [maps[name] for name in row.inputs]
+            out = self.rows[row.name](inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1))
+            last = row is self.spec.rows[-1]
+            maps[row.name] = out if last else functional.leaky_relu(out, LEAKY_SLOPE)
+        return maps
+
+
+def _build(spec: DecoderSpec, row: Row, upconv: type[UpConvolution]) -> nn.Module:
+    _check_size(spec, row)
+    maps_in, maps_out = spec.maps_in(row), row.out[2]
+    if row.op == "upconv":
+        return upconv(maps_in, maps_out, row.kernel)
+    return nn.Conv2d(maps_in, maps_out, row.kernel, stride=row.stride, padding=(row.kernel - 1) // 2)
+
+
+def _check_size(spec: DecoderSpec, row: Row) -> None:
+    """Compare the size that the row computes with the size in the table."""
+    places = {spec.size_of(name)[:2] for name in row.inputs}
+    if len(places) != 1:
+        raise ValueError(
+            f"decoder {spec.representation}, row {row.name}: its inputs differ in size: {sorted(places)}"
+        )
+    height, width = places.pop()
+    computed = _side_after(row, height), _side_after(row, width)
+    if computed != row.out[:2]:
+        raise ValueError(
+            f"decoder {spec.representation}, row {row.name}: computes {computed[0]}x{computed[1]}, "
+            f"but the table says {row.out[0]}x{row.out[1]}; correct its kernel, stride or size"
+        )
+
+
+def _side_after(row: Row, side: int) -> int:
+    if row.op == "upconv":
+        return row.stride * side
+    pad = (row.kernel - 1) // 2
+    return (side + 2 * pad - row.kernel) // row.stride + 1
+
+
+def _initialise(rows: nn.ModuleDict, seed: int) -> None:
+    """He-normal weights with the leaky gain, in the table's order from one seeded generator; biases 0."""
+    generator = torch.Generator().manual_seed(seed)
+    gain = math.sqrt(2 / (1 + LEAKY_SLOPE**2))
+    for module in rows.values():
+        fan_in = module.weight[0].numel()
+        if isinstance(module, UpConvolution):
+            fan_in = fan_in / 4  # of the K*K inputs under the kernel, a quarter are not inserted zeros
+        nn.init.normal_(module.weight, std=gain / math.sqrt(fan_in), generator=generator)
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,1 @@
+"""Pages and pictures about decoders, for people to look at."""

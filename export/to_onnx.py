@@ -1,0 +1,109 @@
+"""Write a torch module as one ONNX file that carries its card.
+
+Nothing is written unless the file's outputs equal torch's: see `export.verify`.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+
+from decoders.cards import versions
+from decoders.files import whole_file
+from decoders.model import Decoder
+from export.graphs import GRAPHS, Graph
+from export.rewrite import PRECISIONS
+from export.session import CARD_FIELD
+from export.verify import largest_difference
+
+
+def export_decoder(
+    decoder: Decoder, card: dict[str, Any], path: Path, *, precision: str = "fp32"
+) -> dict[str, Any]:
+    """Write a decoder as ``path``: features in, pictures (N, 3, H, W) float32 RGB 0..255 out.
+
+    The batch is free, and so are height and width where the decoder is fully convolutional.
+
+    Parameters
+    ----------
+    decoder : trained, on the CPU.
+    card : what made it; an ``export`` entry is added.
+    path : of the file; overwritten only by a whole and verified one.
+    precision : ``fp32``, or ``fp16`` weights (computed with as float32).
+
+    Returns
+    -------
+    The card as it stands in the file.
+
+    Raises
+    ------
+    ValueError : if the precision is unknown, or the outputs differ from torch's by more than the precision allows.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}")
+    graph = GRAPHS["decoder"]
+    model = PRECISIONS[precision].rewrite(_trace(graph, decoder))
+    card = card | {
+        "feature_multiple": graph.feature_multiple(decoder),
+        "weights_sha256": _weights_hash(decoder),
+        "export": {
+            "precision": precision,
+            "opset": graph.opset,
+            "versions": versions() | {"onnx": onnx.__version__},
+        },
+    }
+    with whole_file(path) as temporary:
+        _save(model, card, temporary)
+        difference = largest_difference(decoder, graph, temporary)
+        allowed = PRECISIONS[precision].tolerance
+        if difference > allowed:
+            raise ValueError(
+                f"{path}: not written; its pictures differ from torch's by {difference:.3g} grey levels, "
+                f"{precision} allows {allowed}"
+            )
+        card["export"] |= {"largest_difference": difference, "tolerance": allowed}
+        _save(model, card, temporary)
+    return card
+
+
+def _trace(graph: Graph, decoder: Decoder) -> onnx.ModelProto:
+    """The module's graph as torch's exporter writes it, with the names and free axes of the row in `GRAPHS`."""
+    module = graph.module(decoder)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.inference_mode(False):
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            module,
+            (graph.example(decoder, batch=2, scale=1),),
+            dynamo=True,
+            input_names=[graph.input],
+            output_names=[graph.output],
+            dynamic_shapes=graph.axes(decoder),
+            opset_version=graph.opset,
+            external_data=False,
+            optimize=True,
+        )
+    return program.model_proto
+
+
+def _save(model: onnx.ModelProto, card: dict[str, Any], path: Path) -> None:
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {CARD_FIELD: json.dumps(card, ensure_ascii=False)})
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save_model(model, path)
+
+
+def _weights_hash(decoder: Decoder) -> str:
+    """SHA-256 (hex) over the names and float32 bytes of the parameters, in their order."""
+    digest = hashlib.sha256()
+    for name, value in decoder.named_parameters():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
