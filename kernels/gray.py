@@ -4,10 +4,13 @@ Source: MATLAB's documentation of rgb2gray and rgb2ntsc: the weights are the fir
 YIQ-to-RGB matrix [1 0.956 0.621; 1 -0.272 -0.647; 1 -1.106 1.703]; uint8 is rounded to the nearest, halves up.
 """
 
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-WEIGHTS = (0.298936021293775, 0.587043074451121, 0.114020904255103)
+WEIGHTS = RED, GREEN, BLUE = (0.298936021293775, 0.587043074451121, 0.114020904255103)
 
 
 def gray(rgb: ArrayLike) -> NDArray:
@@ -35,7 +38,20 @@ def gray(rgb: ArrayLike) -> NDArray:
         raise TypeError(f"rgb has dtype {pixels.dtype}: it must be uint8 or float32")
     if pixels.ndim not in (3, 4) or pixels.shape[-1] != 3:
         raise ValueError(f"rgb has shape {pixels.shape}: it must be (H, W, 3) or (N, H, W, 3)")
-    luminance = pixels[..., 0] * WEIGHTS[0] + pixels[..., 1] * WEIGHTS[1] + pixels[..., 2] * WEIGHTS[2]
-    if pixels.dtype == np.uint8:
-        luminance = np.floor(luminance + 0.5)
-    return luminance.astype(pixels.dtype)
+    planes = np.require(pixels, requirements=["C", "A"]).reshape((-1, 3))  # (P, 3)
+    grays = np.empty(len(planes), pixels.dtype)
+    _kernel()(planes, 0.5 if pixels.dtype == np.uint8 else 0.0, grays)
+    return grays.reshape(pixels.shape[:-1])
+
+
+def weigh(pixels: NDArray, offset: float, grays: NDArray) -> None:
+    """Weighted sums of pixels (P, 3) into grays (P,), plus an offset that makes uint8's cut a rounding."""
+    for i in range(grays.size):
+        grays[i] = pixels[i, 0] * RED + pixels[i, 1] * GREEN + pixels[i, 2] * BLUE + offset
+
+
+@cache
+def _kernel() -> Callable[[NDArray, float, NDArray], None]:
+    from numba import njit  # late: Numba costs a good part of a second
+
+    return njit(nogil=True, cache=True)(weigh)

@@ -46,6 +46,7 @@ class HogParameters:
             raise TypeError(f"cell_size is {self.cell_size!r}: it must be a whole number, 2 or more")
         if index(self.cell_size) < 2:
             raise ValueError(f"cell_size is {self.cell_size}: it must be 2 or more")
+        object.__setattr__(self, "cell_size", index(self.cell_size))
 
     @property
     def channels(self) -> int:
@@ -122,47 +123,57 @@ def hog(gray: ArrayLike, *, cell_size: int = 8, threads: int | None = None) -> N
         raise ValueError(f"gray has shape {images.shape}: it must be (H, W) or (N, H, W)")
     height, width = images.shape[-2:]
     shape = hog_shape(height, width, cell_size)
-    images = np.require(images, requirements=["C", "A"])
-    features = np.empty((*images.shape[:-2], *shape), np.float32)
-    batch = images.reshape((-1, height, width))  # (N, H, W)
-    _compute(batch, HogParameters(cell_size), features.reshape((len(batch), *shape)), threads)
-    return features
+    batch = np.require(images, requirements=["C", "A"]).reshape((-1, height, width))  # (N, H, W)
+    features = np.empty((len(batch), *shape), np.float32)
+    _compute(batch, HogParameters(cell_size), features, thread_count(threads, images.size))
+    return features.reshape((*images.shape[:-2], *shape))
 
 
-def _compute(images: NDArray, parameters: HogParameters, features: NDArray, threads: int | None) -> None:
-    """Fill features (N, 31, H', W') from images (N, H, W): raw histograms first, then the blocks' norms."""
+def _compute(images: NDArray, parameters: HogParameters, features: NDArray, threads: int) -> None:
+    """Fill features (N, 31, H', W') from images (N, H, W): raw histograms first, then the norms of the blocks."""
     from kernels.hog import cpu  # late: Numba costs a good part of a second
 
     _, height, width = images.shape
     rows = features.shape[2]
     energies = np.empty((len(images), *features.shape[2:]), np.float32)
-    rows_table, columns_table = bilinear(height, parameters), bilinear(width, parameters)
-    workers = thread_count(threads, images.size)
-    bands = [(first, min(first + BAND, rows)) for first in range(0, rows, BAND)]
-    run(
-        lambda n, first, last: cpu.histograms(
-            images[n], columns_table, rows_table, first, last, features[n], energies[n]
-        ),
-        [(n, *band) for n in range(len(images)) for band in bands],
-        workers,
-    )
-    for n in np.flatnonzero(~np.isfinite(energies.sum(axis=(1, 2)))):
-        raise ValueError(f"gray, image {n}: values must be finite and small enough to be squared in float32")
-    run(
-        lambda n, first, last: cpu.normalise(energies[n], first, last, features[n]),
-        [(n, *band) for n in range(len(images)) for band in bands],
-        workers,
-    )
+    row_strips, column_strips = strips(height, parameters), strips(width, parameters)
+    band = BAND if len(images) < threads else rows
+    bands = [
+        (n, first, min(first + band, rows)) for n in range(len(images)) for first in range(0, rows, band)
+    ]
+
+    def histograms(n: int, first: int, last: int) -> None:
+        cpu.histograms(images[n], column_strips, row_strips, first, last, features[n], energies[n])
+
+    def normalise(n: int, first: int, last: int) -> None:
+        cpu.normalise(energies[n], first, last, features[n])
+
+    run(histograms, bands, threads)
+    _check_finite(images, energies)
+    run(normalise, bands, threads)
+
+
+def _check_finite(images: NDArray, energies: NDArray) -> None:
+    """Refuse NaN, infinity and overflow: each pixel reaches some cell's energy, but for the corners of the image."""
+    if images.dtype != np.float32:
+        return
+    _, height, width = images.shape
+    unread = images if min(height, width) < 4 else images[:, :: height - 1, :: width - 1]
+    if not (np.isfinite(unread).all() and np.isfinite(energies).all()):
+        fault = (
+            "values too large to be squared in float32" if np.isfinite(images).all() else "NaN or infinity"
+        )
+        raise ValueError(f"gray holds {fault}: allowed are finite values, up to about 1e15")
 
 
 @lru_cache(maxsize=64)
-def bilinear(length: int, parameters: HogParameters) -> tuple[Any, Any]:
+def strips(length: int, parameters: HogParameters) -> tuple[Any, Any]:
     """Where the pixels of one axis fall between the cell centres.
 
     Returns
     -------
     starts : (cells + 2,) int64 array
-        Block j holds the pixels starts[j] to starts[j + 1] - 1: those from the centre of cell j - 1 up to
+        Strip j holds the pixels starts[j] to starts[j + 1] - 1: those from the centre of cell j - 1 up to
         the centre of cell j. The outermost pixels have no gradient and are left out.
     weights : (length, 2) float32 array
         Each pixel's share for cell j - 1 and for cell j.
@@ -170,6 +181,6 @@ def bilinear(length: int, parameters: HogParameters) -> tuple[Any, Any]:
     position = ((np.arange(length) + 0.5) / parameters.cell_size - 0.5).astype(np.float32)
     cell = np.floor(position)
     weights = np.stack([1 - (position - cell), position - cell], axis=1)
-    blocks = np.arange(-1, parameters.cells(length) + 1)
-    starts = 1 + np.searchsorted(cell[1 : max(length - 1, 1)], blocks)
+    strip_cells = np.arange(-1, parameters.cells(length) + 1)
+    starts = 1 + np.searchsorted(cell[1 : max(length - 1, 1)], strip_cells)
     return starts, weights

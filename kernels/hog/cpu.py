@@ -1,12 +1,12 @@
 """HOG on the CPU: Numba kernels over one contiguous image, float32 throughout.
 
-Source: vl/hog.c (VLFeat 0.9.21), vl_hog_put_image and vl_hog_extract. The order of work is ours:
-the image is cut along the cell centres into blocks, so that all pixels of a block share the same four cells.
-Each block sums its pixels alone, each cell then gathers its part of the four blocks around it. No sum depends
-on how the rows are split, so any number of threads gives the same bits.
+Source: vl/hog.c (VLFeat 0.9.21), vl_hog_put_image and vl_hog_extract. The order of the sums is ours: the bilinear
+shares are taken along x first, then along y, and each row of cells gathers its pixel rows from top to bottom.
+No sum depends on how the rows of cells are split, so any number of threads gives the same bits.
 
-Conventions: image (H, W); features (31, H', W'); blocks (W' + 1, 18, 4), the last axis being the block's
-upper left, upper right, lower left and lower right cell. Block j reaches from the centre of cell j - 1 to that of j.
+Conventions: image (H, W); features (31, H', W'); energy (H', W'). Cells outside the grid, one on either side, take what
+falls there, so a padded row of cells is (W' + 2, 18). The strip j of an axis reaches from the centre of cell j - 1
+to the centre of cell j: all its pixels share these two cells (`kernels.hog.strips`).
 """
 
 import numpy as np
@@ -15,21 +15,22 @@ from numpy.typing import NDArray
 
 from kernels.hog import scalar
 
-DIRECTED = 2 * scalar.ORIENTATIONS
-COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+ORIENTATIONS = scalar.ORIENTATIONS
+DIRECTED = 2 * ORIENTATIONS
+ZERO = scalar.ZERO
+COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}  # and no fastmath: it may change a bin
 
-_magnitude = njit(inline="always")(scalar.magnitude)
-_direction = njit(inline="always")(scalar.direction)
-_clamped = njit(inline="always")(scalar.clamped)
-_block_factor = njit(inline="always")(scalar.block_factor)
+_magnitude = njit(**COMPILE)(scalar.magnitude)
+_direction = njit(**COMPILE)(scalar.direction)
+_clamped = njit(**COMPILE)(scalar.clamped)
+_block_factor = njit(**COMPILE)(scalar.block_factor)
 
 
 @njit(**COMPILE)
-def _polar_row(
-    above: NDArray, row: NDArray, below: NDArray, magnitudes: NDArray, directions: NDArray
-) -> None:
-    """Gradient of one image row as magnitude and bin; this loop runs in vector lanes."""
-    for x in range(1, row.size - 1):
+def _polar_row(image: NDArray, y: int, magnitudes: NDArray, directions: NDArray) -> None:
+    """Gradients of one image row, as magnitude and bin."""
+    above, row, below = image[y - 1], image[y], image[y + 1]
+    for x in range(1, row.size - 1):  # runs in vector lanes
         dx = np.float32(row[x + 1]) - np.float32(row[x - 1])
         dy = np.float32(below[x]) - np.float32(above[x])
         magnitudes[x] = _magnitude(dx, dy)
@@ -37,79 +38,71 @@ def _polar_row(
 
 
 @njit(**COMPILE)
-def _add_row(
-    magnitudes: NDArray,
-    directions: NDArray,
-    weights_x: NDArray,
-    upper: np.float32,
-    lower: np.float32,
-    starts: NDArray,
-    blocks: NDArray,
+def _pool_row(
+    magnitudes: NDArray, directions: NDArray, starts: NDArray, weights: NDArray, cells: NDArray
 ) -> None:
-    """Add one image row to its row of blocks."""
-    for block in range(starts.size - 1):
-        histogram = blocks[block]
-        for x in range(starts[block], starts[block + 1]):
-            left, right = magnitudes[x] * weights_x[x, 0], magnitudes[x] * weights_x[x, 1]
-            cells = histogram[directions[x]]
-            cells[0] += left * upper
-            cells[1] += right * upper
-            cells[2] += left * lower
-            cells[3] += right * lower
+    """Share one image row out among the cells along x; cells (W' + 2, 18) is overwritten."""
+    cells[:] = ZERO
+    for strip in range(starts.size - 1):
+        left, right = cells[strip], cells[strip + 1]
+        for x in range(np.uint64(starts[strip]), np.uint64(starts[strip + 1])):  # unsigned: no test for x < 0
+            k = directions[x]
+            left[k] += magnitudes[x] * weights[x, 0]
+            right[k] += magnitudes[x] * weights[x, 1]
 
 
 @njit(**COMPILE)
-def _fill_blocks(
-    image: NDArray,
-    block_y: int,
-    x_table: tuple[NDArray, NDArray],
-    y_table: tuple[NDArray, NDArray],
-    magnitudes: NDArray,
-    directions: NDArray,
-    blocks: NDArray,
-) -> None:
-    """Sum all pixels of one row of blocks."""
-    starts_x, weights_x = x_table
-    starts_y, weights_y = y_table
-    blocks[:] = 0
-    for y in range(starts_y[block_y], starts_y[block_y + 1]):
-        _polar_row(image[y - 1], image[y], image[y + 1], magnitudes, directions)
-        _add_row(magnitudes, directions, weights_x, weights_y[y, 0], weights_y[y, 1], starts_x, blocks)
-
-
-@njit(**COMPILE)
-def _gather_cells(above: NDArray, below: NDArray, y: int, features: NDArray, energy: NDArray) -> None:
-    """One row of cells from the blocks above and below it: raw histograms and their energies."""
-    for x in range(energy.shape[1]):
-        for k in range(DIRECTED):
-            features[k, y, x] = above[x, k, 3] + above[x + 1, k, 2] + below[x, k, 1] + below[x + 1, k, 0]
-        total = np.float32(0)
-        for k in range(scalar.ORIENTATIONS):
-            undirected = features[k, y, x] + features[k + scalar.ORIENTATIONS, y, x]
-            total += undirected * undirected
-        energy[y, x] = total
+def _store_row(cells: NDArray, y: int, features: NDArray, energy: NDArray) -> None:
+    """Put one finished row of cells into features[:18, y], and the cells' energies into energy[y]."""
+    totals = energy[y]
+    totals[:] = ZERO
+    for k in range(ORIENTATIONS):
+        ahead, behind = features[k, y], features[k + ORIENTATIONS, y]
+        for x in range(totals.size):
+            ahead[x] = cells[x + 1, k]
+            behind[x] = cells[x + 1, k + ORIENTATIONS]
+            undirected = ahead[x] + behind[x]
+            totals[x] += undirected * undirected
 
 
 @njit(**COMPILE)
 def histograms(
     image: NDArray,
-    x_table: tuple[NDArray, NDArray],
-    y_table: tuple[NDArray, NDArray],
+    columns: tuple[NDArray, NDArray],
+    rows: tuple[NDArray, NDArray],
     first: int,
     last: int,
     features: NDArray,
     energy: NDArray,
 ) -> None:
-    """Raw directed histograms of the cell rows first..last-1 into features[:18], energies into energy."""
-    above = np.empty((energy.shape[1] + 1, DIRECTED, 4), np.float32)
-    below = np.empty_like(above)
+    """Raw directed histograms of the cell rows first..last-1 into features[:18], their energies into energy.
+
+    columns and rows are the `strips` of the two axes. Strip y is the lower part of cell row y - 1 and the upper part
+    of cell row y; the first one only serves cell row `first`, the last one only cell row last - 1.
+    """
+    starts_x, weights_x = columns
+    starts_y, weights_y = rows
     magnitudes = np.empty(image.shape[1], np.float32)
-    directions = np.empty(image.shape[1], np.int32)
-    _fill_blocks(image, first, x_table, y_table, magnitudes, directions, above)
-    for y in range(first, last):
-        _fill_blocks(image, y + 1, x_table, y_table, magnitudes, directions, below)
-        _gather_cells(above, below, y, features, energy)
-        above, below = below, above
+    directions = np.empty(image.shape[1], np.uint32)
+    padded = (energy.shape[1] + 2) * DIRECTED
+    row, done, begun = (
+        np.empty(padded, np.float32),
+        np.empty(padded, np.float32),
+        np.zeros(padded, np.float32),
+    )
+    for strip in range(first, last + 1):
+        done, begun = begun, done
+        begun[:] = ZERO
+        for y in range(starts_y[strip], starts_y[strip + 1]):
+            _polar_row(image, y, magnitudes, directions)
+            _pool_row(
+                magnitudes, directions, starts_x, weights_x, row.reshape((energy.shape[1] + 2, DIRECTED))
+            )
+            for i in range(padded):
+                done[i] += weights_y[y, 0] * row[i]
+                begun[i] += weights_y[y, 1] * row[i]
+        if strip > first:
+            _store_row(done.reshape((energy.shape[1] + 2, DIRECTED)), strip - 1, features, energy)
 
 
 @njit(**COMPILE)
@@ -123,53 +116,34 @@ def _factor_row(energy: NDArray, block_y: int, factors: NDArray) -> None:
 
 
 @njit(**COMPILE)
-def normalise(energy: NDArray, first: int, last: int, features: NDArray) -> None:
-    """Turn raw histograms in features[:18] into all 31 channels, in place, for the cell rows first..last-1."""
-    n = scalar.ORIENTATIONS
-    width = energy.shape[1]
-    upper, lower = np.empty(width + 1, np.float32), np.empty(width + 1, np.float32)
-    _factor_row(energy, first, upper)
-    for y in range(first, last):
-        _factor_row(energy, y + 1, lower)
-        features[3 * n :, y] = 0
-        for k in range(n):
-            _normalise_row(
-                upper,
-                lower,
-                features[k, y],
-                features[k + n, y],
-                features[k + 2 * n, y],
-                features[3 * n, y],
-                features[3 * n + 1, y],
-                features[3 * n + 2, y],
-                features[3 * n + 3, y],
-            )
-        features[3 * n :, y] *= scalar.TEXTURE
-        upper, lower = lower, upper
-
-
-@njit(**COMPILE)
-def _normalise_row(
-    upper: NDArray,
-    lower: NDArray,
-    ahead: NDArray,
-    behind: NDArray,
-    both: NDArray,
-    texture_1: NDArray,
-    texture_2: NDArray,
-    texture_3: NDArray,
-    texture_4: NDArray,
-) -> None:
-    """One orientation of one row of cells: two directed entries and the undirected one, and its share of texture."""
-    for x in range(ahead.size):
+def _normalise_row(upper: NDArray, lower: NDArray, features: NDArray, y: int, k: int) -> None:
+    """One orientation of one row of cells: both directions, the undirected entry, its share of the four textures."""
+    ahead, behind, both = features[k, y], features[k + ORIENTATIONS, y], features[k + 2 * ORIENTATIONS, y]
+    t1, t2, t3, t4 = features[27, y], features[28, y], features[29, y], features[30, y]
+    for x in range(ahead.size):  # runs in vector lanes
         f1, f2, f3, f4 = upper[x], upper[x + 1], lower[x], lower[x + 1]
-        a1, a2, a3, a4 = f1 * ahead[x], f2 * ahead[x], f3 * ahead[x], f4 * ahead[x]
-        b1, b2, b3, b4 = f1 * behind[x], f2 * behind[x], f3 * behind[x], f4 * behind[x]
+        a, b = ahead[x], behind[x]
+        a1, a2, a3, a4 = f1 * a, f2 * a, f3 * a, f4 * a
+        b1, b2, b3, b4 = f1 * b, f2 * b, f3 * b, f4 * b
         c1, c2, c3, c4 = _clamped(a1 + b1), _clamped(a2 + b2), _clamped(a3 + b3), _clamped(a4 + b4)
         ahead[x] = scalar.HALF * (_clamped(a1) + _clamped(a2) + _clamped(a3) + _clamped(a4))
         behind[x] = scalar.HALF * (_clamped(b1) + _clamped(b2) + _clamped(b3) + _clamped(b4))
         both[x] = scalar.HALF * (c1 + c2 + c3 + c4)
-        texture_1[x] += c1
-        texture_2[x] += c2
-        texture_3[x] += c3
-        texture_4[x] += c4
+        t1[x] += scalar.TEXTURE * c1
+        t2[x] += scalar.TEXTURE * c2
+        t3[x] += scalar.TEXTURE * c3
+        t4[x] += scalar.TEXTURE * c4
+
+
+@njit(**COMPILE)
+def normalise(energy: NDArray, first: int, last: int, features: NDArray) -> None:
+    """Turn the raw histograms in features[:18] into all 31 channels, in place, for the cell rows first..last-1."""
+    upper, lower = np.empty(energy.shape[1] + 1, np.float32), np.empty(energy.shape[1] + 1, np.float32)
+    _factor_row(energy, first, lower)
+    for y in range(first, last):
+        upper, lower = lower, upper
+        _factor_row(energy, y + 1, lower)
+        for texture in range(3 * ORIENTATIONS, features.shape[0]):
+            features[texture, y, :] = ZERO
+        for k in range(ORIENTATIONS):
+            _normalise_row(upper, lower, features, y, k)

@@ -17,6 +17,9 @@ ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
 OPPOSITE, TURN = np.float32(ORIENTATIONS), np.float32(2 * ORIENTATIONS)
 CLAMP = np.float32(0.2)
 TEXTURE = np.float32(1 / math.sqrt(18))
+LAST_WINS = np.float32(
+    -1e-36
+)  # below no difference of two scores, unless the magnitude itself underflows to 0
 EPSILON = 1e-4  # under the root of a block's norm (0.9.20 and later)
 
 _ANGLES_RAD = [k * math.pi / ORIENTATIONS for k in range(5)]
@@ -46,10 +49,11 @@ def direction(dx: np.float32, dy: np.float32) -> np.float32:
     score_4 = part_y + part_x
     # |part_y - part_x| rounds to the same float when dx vanishes beside dy: bins 4 and 5 tie, and 4 is first.
     mirrored = ((dx < ZERO) != (dy < ZERO)) & (part_y - part_x != score_4)
+    ahead = LAST_WINS if mirrored else ZERO
     rises = ONE if score_1 > across else ZERO
-    rises += ONE if (score_2 > score_1) | (mirrored & (score_2 == score_1)) else ZERO
-    rises += ONE if (score_3 > score_2) | (mirrored & (score_3 == score_2)) else ZERO
-    rises += ONE if (score_4 > score_3) | (mirrored & (score_4 == score_3)) else ZERO
+    rises += ONE if score_2 - score_1 > ahead else ZERO
+    rises += ONE if score_3 - score_2 > ahead else ZERO
+    rises += ONE if score_4 - score_3 > ahead else ZERO
     along_x = rises == ZERO
     undirected = OPPOSITE - rises if mirrored & (not along_x) else rises
     negative = dx < ZERO if along_x else dy < ZERO
