@@ -15,7 +15,7 @@ from pathlib import Path
 
 # OpenCV reads this once, when it is first imported: a header may not claim more than 2^27 pixels (400 MB).
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
-os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what is wrong with a file is said once, by BadImage
 import cv2
 import numpy as np
 
@@ -24,6 +24,7 @@ from decoders.files import whole_file
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MAX_FILE_BYTES = 2**28
 MAX_LIST_BYTES = 2**30
+_JPEG, _PNG = b"\xff\xd8", b"\x89PNG"
 
 
 class BadImage(ValueError):
@@ -84,8 +85,9 @@ def decode_image(data: bytes, source: str) -> np.ndarray:
     ------
     BadImage : if the bytes are not such a picture, or stop before its end.
     """
-    if data.startswith(b"\xff\xd8") and not _jpeg_is_whole(data):
-        raise BadImage(f"{source}: the JPEG data stop before their end marker; the file is cut short")
+    cut_short = not _jpeg_is_whole(data) if data.startswith(_JPEG) else data.startswith(_PNG) and b"IEND" not in data
+    if cut_short:
+        raise BadImage(f"{source}: the data stop before their end marker; the file is cut short")
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error as error:

@@ -138,6 +138,8 @@ class _Run:
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.lr, betas=(0.9, 0.999))
         self.val_pictures, unreadable = read_squares(self.validation, self.representation.image_size)
         self.bad = dict.fromkeys(unreadable)
+        if len(self.val_pictures) < 2:
+            raise ValueError(f"of the validation pictures {len(self.val_pictures)} can be read; at least 2 are needed")
         self.step, self.seconds, self.evaluation = 0, 0.0, None  # type: int, float, Evaluation | None
         if resume:
             self._restore()

@@ -52,7 +52,7 @@ def export_decoder(
     model = PRECISIONS[precision].rewrite(_trace(graph, decoder))
     card = card | {
         "feature_multiple": graph.feature_multiple(decoder),
-        "weights_sha256": _weights_hash(decoder),
+        "weights_sha256": weights_hash(decoder),
         "export": {
             "precision": precision,
             "opset": graph.opset,
@@ -100,7 +100,7 @@ def _save(model: onnx.ModelProto, card: dict[str, Any], path: Path) -> None:
     onnx.save_model(model, path)
 
 
-def _weights_hash(decoder: Decoder) -> str:
+def weights_hash(decoder: Decoder) -> str:
     """SHA-256 (hex) over the names and float32 bytes of the parameters, in their order."""
     digest = hashlib.sha256()
     for name, value in decoder.named_parameters():

@@ -1,0 +1,255 @@
+"""The commands as a user types them: what they print, what they leave, and how they refuse."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from decoders.cli import main, shipped_models, unique_names
+from decoders.images import list_images
+from tests.decoders.pictures import draw, encode, fill
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def type_in(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def refused(result: Result) -> str:
+    """The one line on stderr of a command that found bad input."""
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert lines, "nothing was said"
+    assert "Traceback" not in result.stderr
+    return lines[-1]
+
+
+@pytest.fixture(scope="module")
+def onnx(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("onnx") / "hog.onnx"
+    result = type_in("export", run, "-o", path)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"hog\.onnx: \d+ bytes, fp32, at most [\d.e-]+ grey levels from torch", result.stdout)
+    return path
+
+
+@pytest.mark.parametrize("name", [None, *main.commands])
+def test_help_has_an_example(name: str | None) -> None:
+    result = type_in(*([name] if name else []), "--help")
+    assert result.exit_code == 0
+    assert "Example: decoders" in result.stdout
+
+
+@pytest.mark.parametrize("name", list(main.commands))
+def test_examples_name_real_options(name: str) -> None:
+    command = main.commands[name]
+    known = {
+        option
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+    }
+    assert set(re.findall(r"(?<=\s)--?[a-z-]+", command.epilog or "")) <= known
+
+
+@pytest.mark.parametrize("name", list(main.commands))
+def test_readme_names_every_command(name: str) -> None:
+    assert f"decoders {name}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_train_options_are_the_config_s_fields() -> None:
+    from decoders.config import TrainConfig
+
+    options = {parameter.name for parameter in main.commands["train"].params}
+    fields = set(TrainConfig.__dataclass_fields__)
+    assert options - {"out", "resume", "quiet", "representation_name"} == fields - {"representation"}
+
+
+def test_train_help_states_the_config_s_defaults() -> None:
+    from decoders.config import TrainConfig
+
+    for parameter in main.commands["train"].params:
+        stated = re.search(r"\[(.+)\]$", getattr(parameter, "help", None) or "")
+        if stated:
+            default = TrainConfig.__dataclass_fields__[str(parameter.name)].default
+            assert stated[1] == (f"{default:g}" if parameter.name == "epochs" else str(default)), (
+                parameter.name
+            )
+
+
+def test_list_shows_representations_and_tables() -> None:
+    assert "hog" in type_in("list").stdout
+    (row,) = json.loads(type_in("list", "--json").stdout)
+    assert row["feature_shape"] == [31, 32, 32]
+    table = type_in("list", "--table", "hog")
+    assert table.stdout.splitlines()[13].split() == [
+        "upconvJ6",
+        "upconvJ5",
+        "128×128×32",
+        "4",
+        "2",
+        "256×256×3",
+    ]
+    assert "supplementary" in table.stdout
+    assert json.loads(type_in("list", "--table", "hog", "--json").stdout)["rows"][0]["name"] == "convA1"
+
+
+def test_train_then_resume_from_the_command_line(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = (
+        "--width",
+        0.0625,
+        "--batch",
+        2,
+        "--image-size",
+        64,
+        "--checkpoint-every",
+        2,
+        "--val-fraction",
+        0.2,
+    )
+    done = type_in(
+        "train", "hog", "--images", photos, "--out", out, "--steps", 3, *options, "--val-images", 2
+    )
+    assert done.exit_code == 0, done.output
+    assert re.search(r"run: 3 steps, validation error 0\.\d{4}", done.stdout)
+    again = type_in("train", "hog", "--out", out, "--resume", "--quiet")
+    assert (again.exit_code, again.stdout) == (0, "")
+    assert "lr was 0.001, is 0.5" in refused(type_in("train", "hog", "--out", out, "--resume", "--lr", 0.5))
+    assert "--resume" in refused(type_in("train", "hog", "--images", photos, "--out", out, *options))
+
+
+def test_evaluate_agrees_between_run_and_onnx(run: Path, onnx: Path, photos: Path) -> None:
+    figures = [
+        json.loads(type_in("evaluate", model, "--images", photos, "--json").stdout) for model in (run, onnx)
+    ]
+    assert list(figures[0]) == [
+        "model",
+        "representation",
+        "images",
+        "skipped",
+        "error",
+        "normaliser",
+        "image_size",
+    ]
+    assert figures[0]["images"] == 20
+    assert figures[0]["image_size"] == [256, 256]
+    assert figures[0]["error"] == pytest.approx(figures[1]["error"], abs=1e-6)
+    assert figures[0]["normaliser"] == figures[1]["normaliser"]
+
+
+def test_evaluate_counts_and_names_bad_files(onnx: Path, tmp_path: Path) -> None:
+    photos = fill(tmp_path / "photos", 3)
+    (photos / "letter.jpg").write_text("dear reader")
+    (photos / "torn.jpg").write_bytes(encode(draw(9), ".jpg")[:-40])
+    result = type_in("evaluate", onnx, "--images", photos, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["images"] == 3
+    assert json.loads(result.stdout)["skipped"] == 2
+    said = result.stderr.splitlines()
+    assert len(said) == 2
+    assert "letter.jpg: not a picture" in said[0]
+    assert "torn.jpg: the data stop" in said[1]
+    assert "letter.jpg" in refused(type_in("evaluate", onnx, "--images", photos, "--strict"))
+
+
+def test_invert_writes_original_and_reconstruction(onnx: Path, tmp_path: Path) -> None:
+    photos = fill(tmp_path / "a", 1)
+    fill(tmp_path / "b", 1)
+    (tmp_path / "tiny.png").write_bytes(encode(draw(1, 3, 3), ".png"))
+    (tmp_path / "deep.png").write_bytes(encode(draw(2)[..., 0].astype(np.uint16) * 256, ".png"))
+    images = (
+        photos / "picture-000.png",
+        tmp_path / "b" / "picture-000.png",
+        tmp_path / "tiny.png",
+        tmp_path / "deep.png",
+    )
+    result = type_in("invert", onnx, *images, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    written = list_images([tmp_path / "out"])
+    assert [image.name for image in written] == [
+        "deep.png",
+        "picture-000-2.png",
+        "picture-000.png",
+        "tiny.png",
+    ]
+    assert all(image.read().shape == (256, 520, 3) for image in written)
+    assert len(result.stdout.splitlines()) == 4
+
+
+def test_bad_input_is_refused_in_one_line(run: Path, onnx: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "letter.jpg").write_text("dear reader")
+    (tmp_path / "not.onnx").write_text("not a network")
+    torn = Path(shutil.copytree(run, tmp_path / "torn"))
+    (torn / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:1000])
+    cases = {
+        ("evaluate", onnx, "--images", tmp_path / "empty"): "no pictures found",
+        ("evaluate", onnx, "--images", tmp_path / "nowhere"): "does not exist",
+        ("evaluate", onnx, "--images", photos / "picture-000.png"): "at least two",
+        ("evaluate", tmp_path / "not.onnx", "--images", photos): "not an ONNX model",
+        ("evaluate", torn, "--images", photos): "model.safetensors: damaged",
+        ("evaluate", "nonesuch", "--images", photos): "neither a run folder",
+        ("evaluate", onnx): "--images",
+        ("invert", onnx, tmp_path / "letter.jpg", "--out", tmp_path / "o"): "none of the pictures",
+        ("train", "nonesuch", "--out", tmp_path / "r", "--images", photos): "'nonesuch' is not",
+        ("train", "hog", "--out", tmp_path / "r", "--images", tmp_path / "empty"): "no pictures found",
+        ("train", "hog", "--out", tmp_path / "r"): "--images is missing",
+        ("train", "hog", "--out", tmp_path / "r", "--images", photos, "--image-size", 100): "multiple of 64",
+        ("train", "hog", "--out", tmp_path / "r", "--resume"): "holds no run",
+        ("export", torn, "-o", tmp_path / "x.onnx"): "model.safetensors: damaged",
+        ("export", run, "-o", tmp_path / "no" / "x.onnx"): "does not exist",
+        ("list", "--table", "nonesuch"): "choose one of hog",
+        ("nonesuch",): "nonesuch",
+    }  # fmt: skip
+    for words, said in cases.items():
+        assert said in refused(type_in(*words)), words
+    assert not (tmp_path / "r").exists()
+    assert not (tmp_path / "x.onnx").exists()
+
+
+@pytest.mark.skipif("hog" not in shipped_models(), reason="no decoder ships with this tree")
+def test_demo_writes_a_self_contained_gallery(tmp_path: Path) -> None:
+    result = type_in("demo", "--out", tmp_path / "gallery")
+    assert result.exit_code == 0, result.output
+    error, page = result.stdout.splitlines()
+    assert re.fullmatch(r"hog: error 0\.\d{3}", error)
+    html = Path(page).read_text(encoding="utf-8")
+    assert html.count("<img ") == html.count('src="data:image/png;base64,') == html.count("alt=") == 18
+    assert "http" not in html
+    pictures = list_images([tmp_path / "gallery" / "hog"])
+    assert len(pictures) == 6
+    assert all(picture.read().shape == (256, 3 * 256 + 2 * 8, 3) for picture in pictures)
+
+
+@pytest.mark.skipif("hog" not in shipped_models(), reason="no decoder ships with this tree")
+def test_the_shipped_decoder_is_worth_looking_at(tmp_path: Path) -> None:
+    figures = json.loads(type_in("demo", "--out", tmp_path / "gallery", "--json").stdout)
+    assert figures["errors"]["hog"] < 0.5
+
+
+def test_unique_names() -> None:
+    assert unique_names(["a", "b", "a", "a"]) == ["a", "b", "a-2", "a-3"]
+
+
+def test_help_is_fast() -> None:
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "decoders", "--help"], cwd=ROOT, capture_output=True, check=True
+        )
+        times.append(time.perf_counter() - start)
+    bare = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import numpy"], check=True)
+    assert min(times) < 0.5 + (time.perf_counter() - bare)

@@ -1,0 +1,48 @@
+"""A tiny trained-looking decoder and its exported files."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from decoders.cards import training_card
+from decoders.config import TrainConfig
+from decoders.model import Decoder
+from export.to_onnx import export_decoder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Networks this small run fastest on one thread, above all beside other processes."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def decoder() -> Decoder:
+    """Random weights are as good as trained ones for comparing two runtimes."""
+    return Decoder(config().spec, seed=7).eval()
+
+
+def config() -> TrainConfig:
+    return TrainConfig(representation="hog", images=("nowhere",), width=0.0625)
+
+
+@pytest.fixture(scope="session")
+def card() -> dict[str, Any]:
+    return training_card(config(), step=3, seconds=36.0, pictures=20, data_hash="00" * 32, evaluation=None)
+
+
+@pytest.fixture(scope="session", params=["fp32", "fp16"])
+def precision(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def exported(
+    decoder: Decoder, card: dict[str, Any], precision: str, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """An exported file of either precision."""
+    path = tmp_path_factory.mktemp("exported") / f"{precision}.onnx"
+    export_decoder(decoder, card, path, precision=precision)
+    return path

@@ -1,0 +1,201 @@
+"""Exported decoders: equal to torch, documented by their card, and refused when they are not what they claim."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+import export
+from decoders.model import Decoder
+from export import rewrite, to_onnx
+from export.session import CARD_FIELD
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def random_features(*shape: int) -> np.ndarray:
+    return np.random.default_rng(11).random(shape, dtype=np.float32) * 0.3
+
+
+@pytest.mark.parametrize("shape", [(1, 31, 32, 32), (5, 31, 32, 32), (2, 31, 8, 40), (1, 31, 64, 8)])
+def test_values_equal_torch_for_any_batch_and_size(
+    exported: Path, decoder: Decoder, precision: str, shape: tuple[int, ...]
+) -> None:
+    features = random_features(*shape)
+    expected = decoder.decode_numpy(features)
+    found = export.load(exported).pictures(features)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= rewrite.PRECISIONS[precision].tolerance
+
+
+def test_decoder_returns_rgb_bytes(exported: Path, decoder: Decoder, precision: str) -> None:
+    features = random_features(2, 31, 8, 16)
+    pictures = export.load(exported)(features)
+    assert pictures.dtype == np.uint8
+    assert pictures.shape == (2, 64, 128, 3)
+    expected = decoder.decode_numpy(features).transpose(0, 2, 3, 1)
+    assert np.abs(pictures - expected).max() <= 0.5 + rewrite.PRECISIONS[precision].tolerance
+
+
+def test_half_weights_halve_the_file(exported: Path, precision: str, decoder: Decoder) -> None:
+    parameters = sum(parameter.numel() for parameter in decoder.parameters())
+    per_weight = (exported.stat().st_size - 60_000) / parameters
+    assert per_weight <= {"fp32": 4, "fp16": 2}[precision]
+
+
+def test_card_says_what_made_the_file(exported: Path, precision: str) -> None:
+    card = export.load(exported).card
+    assert card["representation"] == "hog"
+    assert card["feature_shape"] == [31, 32, 32]
+    assert card["feature_multiple"] == 8
+    assert "rgb2gray" in card["preprocessing"]
+    assert card["training"]["data_hash"] == "00" * 32
+    assert card["training"]["config"]["seed"] == 0
+    assert len(card["weights_sha256"]) == 64
+    assert card["export"]["precision"] == precision
+    assert 0 <= card["export"]["largest_difference"] <= card["export"]["tolerance"]
+    assert {"torch", "onnx"} <= card["export"]["versions"].keys()
+
+
+def test_weights_hash_is_of_the_weights(exported: Path, decoder: Decoder) -> None:
+    digest = export.load(exported).card["weights_sha256"]
+    assert to_onnx.weights_hash(decoder) == digest
+    assert to_onnx.weights_hash(Decoder(decoder.spec, seed=8)) != digest
+
+
+def test_one_file_without_external_data(exported: Path) -> None:
+    assert [path.name for path in exported.parent.iterdir()] == [exported.name]
+    model = onnx.load(exported)
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+    assert [entry.key for entry in model.metadata_props] == [CARD_FIELD]
+
+
+def test_a_file_that_differs_from_torch_is_not_written(
+    decoder: Decoder, card: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(model: onnx.ModelProto) -> onnx.ModelProto:
+        tensor = next(t for t in model.graph.initializer if len(t.dims) == 4)
+        values = onnx.numpy_helper.to_array(tensor) * 1.01
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), tensor.name))
+        return model
+
+    spoilt = dataclasses.replace(rewrite.PRECISIONS["fp32"], rewrite=spoil)
+    monkeypatch.setattr(to_onnx, "PRECISIONS", MappingProxyType({"fp32": spoilt}))
+    path = tmp_path / "hog.onnx"
+    path.write_bytes(b"what was there")
+    with pytest.raises(
+        ValueError, match=r"not written; its pictures differ from torch's by .* fp32 allows 0\.005"
+    ):
+        to_onnx.export_decoder(decoder, card, path)
+    assert path.read_bytes() == b"what was there"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["hog.onnx"]
+
+
+def test_running_imports_neither_torch_nor_onnx(exported: Path) -> None:
+    code = (
+        "import sys, numpy, export\n"
+        f"decoder = export.load({str(exported)!r})\n"
+        "print(decoder(numpy.zeros((1, 31, 8, 8), numpy.float32)).shape)\n"
+        "print([name for name in ('torch', 'onnx', 'numba', 'cv2', 'decoders', 'kernels') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["(1, 64, 64, 3)", "[]"]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(31, 32, 32), (1, 30, 32, 32), (1, 31, 33, 32), (1, 31, 32, 12), (1, 31, 0, 32), (1, 31, 32), ()],
+)
+def test_features_of_another_shape_are_refused(exported: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"takes \(N, 31, 32, 32\), or with both sides multiples of 8"):
+        export.load(exported)(np.zeros(shape, np.float32))
+
+
+def test_other_dtypes_are_converted_or_refused(exported: Path) -> None:
+    decoder = export.load(exported)
+    features = random_features(1, 31, 8, 8)
+    assert np.array_equal(decoder(features.astype(np.float64)), decoder(features))
+    assert np.array_equal(decoder(np.asfortranarray(features)), decoder(features))
+    with pytest.raises(TypeError, match="complex64"):
+        decoder(features.astype(np.complex64))
+    features[0, 0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        decoder(features)
+
+
+def test_an_empty_batch_gives_no_pictures(exported: Path) -> None:
+    assert export.load(exported)(np.zeros((0, 31, 8, 8), np.float32)).shape == (0, 64, 64, 3)
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> Path:
+    """A valid ONNX file that nobody here exported."""
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N"])
+    out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N"])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", [value], [out])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=9)
+    onnx.save(model, tmp_path / "identity.onnx")
+    return tmp_path / "identity.onnx"
+
+
+def test_strangers_files_are_refused(identity: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"identity\.onnx: no metadata field caffe_port\.card"):
+        export.load(identity)
+    model = onnx.load(identity)
+    for text, said in (
+        ("{", "not JSON"),
+        ("[]", "the card lacks"),
+        (json.dumps({"representation": "hog"}), "lacks feature"),
+    ):
+        onnx.helper.set_model_props(model, {CARD_FIELD: text})
+        onnx.save(model, tmp_path / "forged.onnx")
+        with pytest.raises(ValueError, match=said):
+            export.load(tmp_path / "forged.onnx")
+    card = {"representation": "hog", "feature_shape": [31, 32, 32], "feature_multiple": 8}
+    onnx.helper.set_model_props(model, {CARD_FIELD: json.dumps(card)})
+    onnx.save(model, tmp_path / "forged.onnx")
+    with pytest.raises(ValueError, match="inputs and outputs are not those of a decoder"):
+        export.load(tmp_path / "forged.onnx")
+
+
+def test_damaged_files_are_refused(exported: Path, tmp_path: Path) -> None:
+    data = exported.read_bytes()
+    for damage in (b"", b"not onnx", data[: len(data) // 2], data[:100]):
+        (tmp_path / "torn.onnx").write_bytes(damage)
+        with pytest.raises(ValueError, match=r"torn\.onnx: "):
+            export.load(tmp_path / "torn.onnx")
+    with pytest.raises(FileNotFoundError, match=r"gone\.onnx: no such file"):
+        export.load(tmp_path / "gone.onnx")
+
+
+def test_external_data_of_a_stranger_are_not_read(identity: Path, tmp_path: Path) -> None:
+    model = onnx.load(identity)
+    tensor = onnx.numpy_helper.from_array(np.zeros(4, np.float32), "w")
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+    model.graph.initializer.append(tensor)
+    (tmp_path / "external.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match=r"external\.onnx"):
+        export.load(tmp_path / "external.onnx")
+
+
+def test_a_device_that_is_not_there_is_refused(exported: Path) -> None:
+    with pytest.raises(ValueError, match="device is 'tpu'; it must be one of cpu, cuda"):
+        export.load(exported, device="tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="device is 'cuda'"):
+            export.load(exported, device="cuda")
+
+
+def test_unknown_precision_is_refused(decoder: Decoder, card: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="fp32, fp16"):
+        to_onnx.export_decoder(decoder, card, tmp_path / "a.onnx", precision="int3")
