@@ -18,8 +18,10 @@ def thread_count(threads: int | None, pixels: int) -> int:
         from numba import config
 
         return max(1, min(config.NUMBA_NUM_THREADS, pixels // WORTH_A_THREAD))
-    if isinstance(threads, bool) or index(threads) < 1:
-        raise ValueError(f"threads={threads!r}: allowed are None and whole numbers from 1")
+    if isinstance(threads, bool) or not hasattr(threads, "__index__"):
+        raise TypeError(f"threads is {threads!r}: it must be None or a whole number, 1 or more")
+    if index(threads) < 1:
+        raise ValueError(f"threads is {threads}: it must be None or a whole number, 1 or more")
     return index(threads)
 
 

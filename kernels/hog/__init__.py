@@ -159,11 +159,12 @@ def _check_finite(images: NDArray, energies: NDArray) -> None:
         return
     _, height, width = images.shape
     unread = images if min(height, width) < 4 else images[:, :: height - 1, :: width - 1]
-    if not (np.isfinite(unread).all() and np.isfinite(energies).all()):
+    finite = np.isfinite(unread).all(axis=(1, 2)) & np.isfinite(energies).all(axis=(1, 2))
+    for n in np.flatnonzero(~finite):
         fault = (
-            "values too large to be squared in float32" if np.isfinite(images).all() else "NaN or infinity"
+            "values too large to be squared in float32" if np.isfinite(images[n]).all() else "NaN or infinity"
         )
-        raise ValueError(f"gray holds {fault}: allowed are finite values, up to about 1e15")
+        raise ValueError(f"gray: image {n} holds {fault}; allowed are finite values, up to about 1e15")
 
 
 @lru_cache(maxsize=64)

@@ -8,6 +8,7 @@ import ctypes.util
 import os
 
 import numpy as np
+from numpy.typing import NDArray
 
 UOCTTI = 1  # VlHogVariantUoctti; Dalal and Triggs' variant is 0
 FLOATS = np.ctypeslib.ndpointer(np.float32, flags="C_CONTIGUOUS")
@@ -51,10 +52,10 @@ class VLFeatHog:
         self.glyph_size = library.vl_hog_get_glyph_size(self._self)
         self.permutation = np.array(library.vl_hog_get_permutation(self._self)[: self.channels])
 
-    def __del__(self):
+    def __del__(self) -> None:
         self._vl.vl_hog_delete(self._self)
 
-    def features(self, gray: np.ndarray, cell_size: int = 8) -> np.ndarray:
+    def features(self, gray: NDArray, cell_size: int = 8) -> NDArray:
         """(H, W) float32 -> (31, H', W') float32."""
         gray = np.ascontiguousarray(gray, np.float32)
         height, width = gray.shape
@@ -66,7 +67,7 @@ class VLFeatHog:
         self._vl.vl_hog_extract(self._self, features)
         return features
 
-    def render(self, features: np.ndarray) -> np.ndarray:
+    def render(self, features: NDArray) -> NDArray:
         """(31, H', W') float32 -> glyph picture (21 H', 21 W') float32."""
         _, height, width = features.shape
         picture = np.zeros((height * self.glyph_size, width * self.glyph_size), np.float32)
