@@ -14,13 +14,12 @@ import numpy as np
 ORIENTATIONS = 9  # undirected; twice as many directed ones
 
 ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
-OPPOSITE, TURN = np.float32(ORIENTATIONS), np.float32(2 * ORIENTATIONS)
+OPPOSITE = np.float32(ORIENTATIONS)  # the bin that points the other way lies so much further
 CLAMP = np.float32(0.2)
 TEXTURE = np.float32(1 / math.sqrt(18))
-LAST_WINS = np.float32(
-    -1e-36
-)  # below no difference of two scores, unless the magnitude itself underflows to 0
 EPSILON = 1e-4  # under the root of a block's norm (0.9.20 and later)
+# Lies below 0, and above every negative difference of two scores whose magnitude does not underflow to 0.
+LAST_WINS = np.float32(-1e-36)
 
 _ANGLES_RAD = [k * math.pi / ORIENTATIONS for k in range(5)]
 COS_20, COS_40, COS_60, COS_80 = (np.float32(math.cos(angle_rad)) for angle_rad in _ANGLES_RAD[1:])
