@@ -85,7 +85,9 @@ def decode_image(data: bytes, source: str) -> np.ndarray:
     ------
     BadImage : if the bytes are not such a picture, or stop before its end.
     """
-    cut_short = not _jpeg_is_whole(data) if data.startswith(_JPEG) else data.startswith(_PNG) and b"IEND" not in data
+    cut_short = (
+        not _jpeg_is_whole(data) if data.startswith(_JPEG) else data.startswith(_PNG) and b"IEND" not in data
+    )
     if cut_short:
         raise BadImage(f"{source}: the data stop before their end marker; the file is cut short")
     try:

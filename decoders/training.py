@@ -139,7 +139,9 @@ class _Run:
         self.val_pictures, unreadable = read_squares(self.validation, self.representation.image_size)
         self.bad = dict.fromkeys(unreadable)
         if len(self.val_pictures) < 2:
-            raise ValueError(f"of the validation pictures {len(self.val_pictures)} can be read; at least 2 are needed")
+            raise ValueError(
+                f"of the validation pictures {len(self.val_pictures)} can be read; at least 2 are needed"
+            )
         self.step, self.seconds, self.evaluation = 0, 0.0, None  # type: int, float, Evaluation | None
         if resume:
             self._restore()

@@ -29,7 +29,7 @@ class Graph:
     opset: int
     feature_multiple: Callable[[Decoder], int]
 
-    def example(self, decoder: Decoder, *, batch: int, scale: int, seed: int = 0) -> torch.Tensor:
+    def example(self, decoder: Decoder, *, batch: int, scale: int = 1, seed: int = 0) -> torch.Tensor:
         """Random features in the range of the real ones, (batch, C, scale * H, W) float32; seeded."""
         height, width, channels = decoder.spec.features
         generator = torch.Generator().manual_seed(seed)

@@ -1,8 +1,10 @@
 """Run an exported decoder: NumPy in, NumPy out, by ONNX Runtime; this file stands alone and never needs torch.
 
-The file's metadata field ``caffe_port.card`` holds its card, JSON that says what it takes and where it came from.
+The file's metadata field ``caffe_port.card`` holds its card, JSON that says what it takes and where it came from;
+``caffe_port.recorded_answers`` holds features and the pictures that torch made of them: see `OnnxDecoder.recorded`.
 """
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -13,6 +15,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 CARD_FIELD = "caffe_port.card"
+ANSWERS_FIELD = "caffe_port.recorded_answers"
 MAX_FILE_BYTES = 2**31  # protobuf's own limit for one message
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -81,6 +84,30 @@ class OnnxDecoder:
         (name,) = (value.name for value in self._session.get_inputs())
         (decoded,) = self._session.run(None, {name: self._checked(features)})
         return decoded
+
+    def recorded(self) -> tuple[np.ndarray, np.ndarray]:
+        """The answers recorded in the file when it was exported.
+
+        Returns
+        -------
+        features : (N, C, H, W) float32.
+        pictures : (N, H', W', 3) uint8, what torch made of them.
+
+        Raises
+        ------
+        ValueError : if the file records none, or they are damaged.
+        """
+        try:
+            answers = json.loads(self._session.get_modelmeta().custom_metadata_map[ANSWERS_FIELD])
+            features, pictures = answers["features"], answers["pictures"]
+            return (
+                np.frombuffer(base64.b64decode(features["data"]), np.float32).reshape(features["shape"]),
+                np.frombuffer(base64.b64decode(pictures["data"]), np.uint8).reshape(pictures["shape"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self._path}: metadata field {ANSWERS_FIELD} is missing or damaged; export it again"
+            ) from error
 
     def _checked(self, features: np.ndarray) -> np.ndarray:
         """The features as contiguous float32, once they are what the card says."""

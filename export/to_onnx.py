@@ -3,6 +3,7 @@
 Nothing is written unless the file's outputs equal torch's: see `export.verify`.
 """
 
+import base64
 import contextlib
 import hashlib
 import io
@@ -12,6 +13,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 
@@ -20,7 +22,7 @@ from decoders.files import whole_file
 from decoders.model import Decoder
 from export.graphs import GRAPHS, Graph
 from export.rewrite import PRECISIONS
-from export.session import CARD_FIELD
+from export.session import ANSWERS_FIELD, CARD_FIELD
 from export.verify import largest_difference
 
 
@@ -60,7 +62,8 @@ def export_decoder(
         },
     }
     with whole_file(path) as temporary:
-        _save(model, card, temporary)
+        answers = _answers(graph, decoder)
+        _save(model, card, answers, temporary)
         difference = largest_difference(decoder, graph, temporary)
         allowed = PRECISIONS[precision].tolerance
         if difference > allowed:
@@ -69,7 +72,7 @@ def export_decoder(
                 f"{precision} allows {allowed}"
             )
         card["export"] |= {"largest_difference": difference, "tolerance": allowed}
-        _save(model, card, temporary)
+        _save(model, card, answers, temporary)
     return card
 
 
@@ -81,7 +84,7 @@ def _trace(graph: Graph, decoder: Decoder) -> onnx.ModelProto:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             module,
-            (graph.example(decoder, batch=2, scale=1),),
+            (graph.example(decoder, batch=2),),
             dynamo=True,
             input_names=[graph.input],
             output_names=[graph.output],
@@ -93,9 +96,22 @@ def _trace(graph: Graph, decoder: Decoder) -> onnx.ModelProto:
     return program.model_proto
 
 
-def _save(model: onnx.ModelProto, card: dict[str, Any], path: Path) -> None:
+def _answers(graph: Graph, decoder: Decoder) -> dict[str, Any]:
+    """Features and torch's pictures of them, to be asked again where the file runs; small where sizes are free."""
+    features = graph.example(decoder, batch=1, seed=1).numpy()
+    step = graph.feature_multiple(decoder)
+    features = np.ascontiguousarray(features[:, :, :step, :step]) if step else features
+    pictures = np.rint(decoder.decode_numpy(features)).astype(np.uint8).transpose(0, 2, 3, 1)
+    return {
+        name: {"shape": values.shape, "data": base64.b64encode(values.tobytes()).decode()}
+        for name, values in (("features", features), ("pictures", pictures))
+    }
+
+
+def _save(model: onnx.ModelProto, card: dict[str, Any], answers: dict[str, Any], path: Path) -> None:
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, {CARD_FIELD: json.dumps(card, ensure_ascii=False)})
+    fields = {CARD_FIELD: json.dumps(card, ensure_ascii=False), ANSWERS_FIELD: json.dumps(answers)}
+    onnx.helper.set_model_props(model, fields)
     onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, path)
 

@@ -1,7 +1,12 @@
 """Compare an exported file, on the ONNX Runtime at hand, with the torch module it came from."""
 
+import collections
+import hashlib
+import math
 from pathlib import Path
+from typing import Any
 
+import onnx
 import torch
 
 from decoders.model import Decoder
@@ -37,3 +42,34 @@ def largest_difference(decoder: Decoder, graph: Graph, path: Path) -> float:
                 )
             worst = max(worst, float(abs(found - expected).max()))
     return worst
+
+
+def check(path: Path) -> dict[str, Any]:
+    """What a file holds, and how far its answers on this machine are from those recorded when it was exported.
+
+    Returns
+    -------
+    JSON values: ``file``, ``bytes``, ``sha256``, ``operators`` (name -> count), ``parameters``, ``largest_difference``
+    (grey levels, between rounded pictures), ``allowed_difference``, ``passed`` and ``card``.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : if it is not a file that `export.load` opens, or records no answers.
+    """
+    decoder = session.load(path)
+    features, pictures = decoder.recorded()
+    difference = int(abs(decoder(features).astype(int) - pictures).max())
+    allowed = 1 + int(decoder.card["export"]["tolerance"])  # rounding can turn any difference into one level
+    data = path.read_bytes()
+    graph = onnx.load_model_from_string(data).graph
+    return {
+        "file": str(path),
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "operators": dict(collections.Counter(node.op_type for node in graph.node)),
+        "parameters": sum(math.prod(tensor.dims) for tensor in graph.initializer),
+        "largest_difference": difference,
+        "allowed_difference": allowed,
+        "passed": difference <= allowed,
+        "card": decoder.card,
+    }
