@@ -27,10 +27,19 @@ def thread_count(threads: int | None, pixels: int) -> int:
 
 def run(function: Callable[..., None], tasks: Iterable[tuple[Any, ...]], threads: int) -> None:
     """Call `function(*task)` once for each task; the tasks must write to disjoint memory."""
-    if threads == 1:
-        for task in tasks:
+    waiting = list(tasks)
+    threads = min(threads, len(waiting))
+    queue = iter(waiting)
+
+    def work() -> None:
+        for task in queue:  # a list's iterator hands each item to one thread only
             function(*task)
+
+    if threads < 2:
+        work()
         return
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(function, *task) for task in tasks]:
-            done.result()
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(work) for _ in range(threads - 1)]
+        work()
+        for other in others:
+            other.result()

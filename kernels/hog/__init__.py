@@ -137,10 +137,6 @@ def _compute(images: NDArray, parameters: HogParameters, features: NDArray, thre
     rows = features.shape[2]
     energies = np.empty((len(images), *features.shape[2:]), np.float32)
     row_strips, column_strips = strips(height, parameters), strips(width, parameters)
-    band = BAND if len(images) < threads else rows
-    bands = [
-        (n, first, min(first + band, rows)) for n in range(len(images)) for first in range(0, rows, band)
-    ]
 
     def histograms(n: int, first: int, last: int) -> None:
         cpu.histograms(images[n], column_strips, row_strips, first, last, features[n], energies[n])
@@ -148,9 +144,17 @@ def _compute(images: NDArray, parameters: HogParameters, features: NDArray, thre
     def normalise(n: int, first: int, last: int) -> None:
         cpu.normalise(energies[n], first, last, features[n])
 
-    run(histograms, bands, threads)
+    def whole(n: int) -> None:
+        histograms(n, 0, rows)
+        normalise(n, 0, rows)
+
+    if len(images) >= threads:
+        run(whole, ((n,) for n in range(len(images))), threads)
+    else:
+        bands = [(n, y, min(y + BAND, rows)) for n in range(len(images)) for y in range(0, rows, BAND)]
+        run(histograms, bands, threads)
+        run(normalise, bands, threads)
     _check_finite(images, energies)
-    run(normalise, bands, threads)
 
 
 def _check_finite(images: NDArray, energies: NDArray) -> None:

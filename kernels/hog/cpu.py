@@ -53,14 +53,14 @@ def _pool_row(
 
 @njit(**COMPILE)
 def _store_row(cells: NDArray, y: int, features: NDArray, energy: NDArray) -> None:
-    """Put one finished row of cells into features[:18, y], and the cells' energies into energy[y]."""
+    """Put one finished, flat row of cells into features[:18, y], and the cells' energies into energy[y]."""
     totals = energy[y]
     totals[:] = ZERO
     for k in range(ORIENTATIONS):
         ahead, behind = features[k, y], features[k + ORIENTATIONS, y]
         for x in range(totals.size):
-            ahead[x] = cells[x + 1, k]
-            behind[x] = cells[x + 1, k + ORIENTATIONS]
+            ahead[x] = cells[(x + 1) * DIRECTED + k]
+            behind[x] = cells[(x + 1) * DIRECTED + k + ORIENTATIONS]
             undirected = ahead[x] + behind[x]
             totals[x] += undirected * undirected
 
@@ -84,25 +84,20 @@ def histograms(
     starts_y, weights_y = rows
     magnitudes = np.empty(image.shape[1], np.float32)
     directions = np.empty(image.shape[1], np.uint32)
-    padded = (energy.shape[1] + 2) * DIRECTED
-    row, done, begun = (
-        np.empty(padded, np.float32),
-        np.empty(padded, np.float32),
-        np.zeros(padded, np.float32),
-    )
+    row_cells = np.empty((energy.shape[1] + 2, DIRECTED), np.float32)
+    row = row_cells.reshape(row_cells.size)
+    done, begun = np.empty_like(row), np.zeros_like(row)
     for strip in range(first, last + 1):
         done, begun = begun, done
         begun[:] = ZERO
         for y in range(starts_y[strip], starts_y[strip + 1]):
             _polar_row(image, y, magnitudes, directions)
-            _pool_row(
-                magnitudes, directions, starts_x, weights_x, row.reshape((energy.shape[1] + 2, DIRECTED))
-            )
-            for i in range(padded):
+            _pool_row(magnitudes, directions, starts_x, weights_x, row_cells)
+            for i in range(row.size):
                 done[i] += weights_y[y, 0] * row[i]
                 begun[i] += weights_y[y, 1] * row[i]
         if strip > first:
-            _store_row(done.reshape((energy.shape[1] + 2, DIRECTED)), strip - 1, features, energy)
+            _store_row(done, strip - 1, features, energy)
 
 
 @njit(**COMPILE)
