@@ -60,7 +60,7 @@ class Decoder(nn.Module):
     @torch.inference_mode()
     def decode_numpy(self, features: np.ndarray) -> np.ndarray:
         """`decode` for arrays: (N, C, H, W) float32 -> (N, 3, H', W') float32, RGB 0..255."""
-        return self.decode(torch.from_numpy(features).to(self.pixel_mean.device)).cpu().numpy()
+        return self.decode(torch.tensor(features, device=self.pixel_mean.device)).cpu().numpy()
 
     def target(self, images: torch.Tensor) -> torch.Tensor:
         """What `forward` should predict for ``images``, (N, 3, H, W) RGB 0..255: the inverse of `decode`."""

@@ -93,7 +93,24 @@ def _trace(graph: Graph, decoder: Decoder) -> onnx.ModelProto:
             external_data=False,
             optimize=True,
         )
-    return program.model_proto
+    return _without_traces(program.model_proto)
+
+
+def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without the exporter's notes, which quote source lines and their paths on this machine."""
+    graph = model.graph
+    for part in (
+        model,
+        graph,
+        *graph.node,
+        *graph.initializer,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+    ):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    return model
 
 
 def _answers(graph: Graph, decoder: Decoder) -> dict[str, Any]:
@@ -109,7 +126,6 @@ def _answers(graph: Graph, decoder: Decoder) -> dict[str, Any]:
 
 
 def _save(model: onnx.ModelProto, card: dict[str, Any], answers: dict[str, Any], path: Path) -> None:
-    del model.metadata_props[:]
     fields = {CARD_FIELD: json.dumps(card, ensure_ascii=False), ANSWERS_FIELD: json.dumps(answers)}
     onnx.helper.set_model_props(model, fields)
     onnx.checker.check_model(model, full_check=True)

@@ -59,6 +59,18 @@ def test_a_run_folder_holds_what_made_it(run: Path, config: TrainConfig) -> None
     assert not list(run.glob(".*"))
 
 
+def test_tensorboard_gets_every_figure_of_the_log(run: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    for name in ("loss", "lr", "val_error"):
+        logged = [(line["step"], line[name]) for line in log_of(run) if name in line]
+        assert [event.step for event in events.Scalars(name)] == [step for step, _ in logged]
+        assert [event.value for event in events.Scalars(name)] == pytest.approx(
+            [value for _, value in logged]
+        )
+
+
 def test_training_lowers_the_error_on_what_it_saw(config: TrainConfig, photos: Path, tmp_path: Path) -> None:
     hog = REPRESENTATIONS["hog"]
     seen, _ = read_squares(list_images([photos]), hog.image_size)

@@ -79,6 +79,7 @@ def test_one_file_without_external_data(exported: Path) -> None:
     assert [path.name for path in exported.parent.iterdir()] == [exported.name]
     model = onnx.load(exported)
     assert not any(tensor.external_data for tensor in model.graph.initializer)
+    assert str(ROOT).encode() not in exported.read_bytes()
     assert [entry.key for entry in model.metadata_props] == [CARD_FIELD, ANSWERS_FIELD]
 
 
