@@ -18,7 +18,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from decoders.config import FREE_ON_RESUME, TrainConfig
+from decoders.config import FREE_ON_RESUME, TrainConfig, learning_rate
 from decoders.files import whole_file, write_text
 from decoders.model import Decoder
 
@@ -74,23 +74,33 @@ def read_config(folder: Path) -> tuple[TrainConfig, str]:
     return TrainConfig.from_json(value, str(folder / CONFIG)), data_hash
 
 
-def check_same_run(folder: Path, config: TrainConfig, data_hash: str) -> None:
-    """Refuse to resume with settings or pictures that would compute something else.
+def continue_run(folder: Path, config: TrainConfig, data_hash: str, *, pictures: int, done: int) -> None:
+    """Make ``config`` the settings of a run from here on, if what it did so far would have been the same.
+
+    Where and how fast it runs may change, and so may its length, as long as the rate has not begun to fall.
 
     Raises
     ------
-    ValueError : naming the fields that differ.
+    ValueError : if it would not; the text names the fields that differ. The folder stays as it was.
     """
     saved, saved_hash = read_config(folder)
     old, new = saved.as_json(), config.as_json()
-    differing = [f"{name} was {old[name]}, is {new[name]}" for name in old if old[name] != new[name]]
-    refused = [text for text in differing if text.split(" ", 1)[0] not in FREE_ON_RESUME]
+    fixed = old.keys() - FREE_ON_RESUME - {"steps", "epochs"}
+    refused = [f"{name} was {old[name]}, is {new[name]}" for name in sorted(fixed) if old[name] != new[name]]
     if refused:
         raise ValueError(
             f"{folder / CONFIG}: {'; '.join(refused)}; resume with the same options, or start a new run"
         )
     if saved_hash != data_hash:
         raise ValueError(f"{folder / CONFIG}: the training pictures are not those the run was started with")
+    before, now = saved.total_steps(pictures), config.total_steps(pictures)
+    last = max(0, done - 1)
+    if now < done or learning_rate(saved, last, before) != learning_rate(config, last, now):
+        raise ValueError(
+            f"{folder / CONFIG}: the run was to take {before} steps and has done {done}; {now} steps would have used "
+            "other learning rates by now; the length can change while the rate has not begun to fall"
+        )
+    write_json(folder / CONFIG, new | {"data_hash": data_hash})
 
 
 def save_state(

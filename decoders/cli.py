@@ -154,7 +154,8 @@ def train(representation_name: str, out: Path, resume: bool, quiet: bool, **opti
         )
         sys.exit(130)
     if not quiet:
-        click.echo(f"{out}: {result.steps} steps, validation error {result.error:.4f}")
+        error = "complete before" if result.error is None else f"validation error {result.error:.4f}"
+        click.echo(f"{out}: {result.steps} steps, {error}")
 
 
 @main.command(epilog="Example: decoders evaluate hog --images photos/ --json")

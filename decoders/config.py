@@ -81,6 +81,10 @@ class TrainConfig:
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"val_fraction is {self.val_fraction}; it must lie between 0 and 1")
 
+    def total_steps(self, pictures: int) -> int:
+        """Length of the run in steps, with so many training pictures."""
+        return self.steps or math.ceil(self.epochs * pictures / self.batch)
+
     @property
     def spec(self) -> DecoderSpec:
         """The decoder's table at this run's width."""

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import importlib.util
 import json
-import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -133,7 +132,7 @@ class _Run:
         self.representation: Representation = representation(config.representation)
         self.training, self.validation = find_pictures(config)
         self.data_hash = data_hash(self.training)
-        self.steps = config.steps or math.ceil(config.epochs * len(self.training) / config.batch)
+        self.steps = config.total_steps(len(self.training))
         self.model = Decoder(config.spec, upconv=config.upconv, seed=config.seed).to(self.device)
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.lr, betas=(0.9, 0.999))
         self.val_pictures, unreadable = read_squares(self.validation, self.representation.image_size)
@@ -149,8 +148,9 @@ class _Run:
             checkpoints.start(folder, config, self.data_hash)
 
     def _restore(self) -> None:
-        checkpoints.check_same_run(self.folder, self.config, self.data_hash)
         saved = checkpoints.load_state(self.folder)
+        pictures = len(self.training)
+        checkpoints.continue_run(self.folder, self.config, self.data_hash, pictures=pictures, done=saved.step)
         checkpoints.restore(saved, self.model, self.optimiser, self.folder / checkpoints.STATE)
         self.step, self.seconds = saved.step, saved.seconds
         checkpoints.truncate_log(self.folder, saved.step)

@@ -125,6 +125,7 @@ def test_train_then_resume_from_the_command_line(photos: Path, tmp_path: Path) -
     assert re.search(r"run: 3 steps, validation error 0\.\d{4}", done.stdout)
     again = type_in("train", "hog", "--out", out, "--resume", "--quiet")
     assert (again.exit_code, again.stdout) == (0, "")
+    assert "3 steps, complete before" in type_in("train", "hog", "--out", out, "--resume").stdout
     assert "lr was 0.001, is 0.5" in refused(type_in("train", "hog", "--out", out, "--resume", "--lr", 0.5))
     assert "--resume" in refused(type_in("train", "hog", "--images", photos, "--out", out, *options))
 

@@ -176,6 +176,26 @@ def test_resuming_with_other_settings_is_refused(
         training.train(dataclasses.replace(config, **{field: value}), run, resume=True, quiet=True)
 
 
+def test_a_run_can_be_lengthened_before_its_rate_falls(
+    run: Path, config: TrainConfig, tmp_path: Path
+) -> None:
+    short = dataclasses.replace(config, steps=8, checkpoint_every=4)
+    step = training._Run._train_step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training._Run, "_train_step", lambda self, b: step(self, b) if self.step < 4 else 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            training.train(short, tmp_path / "run", quiet=True)
+    training.train(config, tmp_path / "run", resume=True, quiet=True)
+    assert_equal_runs(run, tmp_path / "run")
+    assert checkpoints.read_config(tmp_path / "run")[0] == config
+
+
+@pytest.mark.parametrize("steps", [6, 20])
+def test_a_run_cannot_change_length_once_its_rate_fell(run: Path, config: TrainConfig, steps: int) -> None:
+    with pytest.raises(ValueError, match=f"was to take 12 steps and has done 12; {steps} steps"):
+        training.train(dataclasses.replace(config, steps=steps), run, resume=True, quiet=True)
+
+
 def test_resuming_with_other_pictures_is_refused(config: TrainConfig, tmp_path: Path) -> None:
     photos = fill(tmp_path / "photos", 20)
     config = dataclasses.replace(config, images=(str(photos),), steps=5)
