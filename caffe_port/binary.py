@@ -1,4 +1,4 @@
-"""Reads protobuf's binary form within bounds: the fields of a mapped file, and whole small messages.
+"""Reads protobuf's binary form within bounds, fields of a mapped file or whole messages; and writes it.
 
 Source: the protobuf wire format (varint, 64-bit, length-delimited and 32-bit fields; groups are refused).
 As in protobuf, an unknown field, or a known one of another wire type, is passed over: forks reuse numbers.
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from caffe_port.errors import ConversionError
-from caffe_port.schema import BY_NUMBER, ENUM_NAMES, MESSAGES, string
+from caffe_port.schema import BY_NUMBER, ENUM_NAMES, ENUMS, MESSAGES, string
 
 MAX_VALUES = 300_000  # fields and numbers read one by one; a run of unpacked numbers costs one field
 VARINT, WIDE, BYTES, NARROW = 0, 1, 2, 5
@@ -208,3 +208,57 @@ def integer(kind: str, value: int) -> Any:
     bits = _BITS[kind]
     value &= (1 << bits) - 1
     return value - (1 << bits) if kind[0] == "i" and value >> (bits - 1) else value
+
+
+def encode(values: dict[str, Any], message: str) -> list[Any]:
+    """Write a message in binary form, fields by number; a field may also be given as bytes, already encoded.
+
+    Returns
+    -------
+    list of bytes-like
+        Pieces that make up the message when joined; large ones are the caller's own, not copies.
+    """
+    pieces: list[Any] = []
+    for name in sorted(values, key=lambda n: MESSAGES[message][n].number):
+        field = MESSAGES[message][name]
+        items = values[name] if field.repeated else [values[name]]
+        if not field.number:
+            raise ConversionError(f"{message}.{name} is a fork's field that has no place in a caffemodel")
+        if field.packed:
+            payload = b"".join(_scalar_bytes(item, field.kind) for item in items)
+            pieces += [_tag(field.number, BYTES), _varint(len(payload)), payload]
+            continue
+        for item in items:
+            if field.kind.startswith("message:") or field.kind in ("string", "bytes"):
+                inner = _inner(item, field.kind)
+                pieces += [_tag(field.number, BYTES), _varint(sum(map(len, inner))), *inner]
+            else:
+                wire = _WIRE_TYPES.get(field.kind, VARINT)
+                pieces += [_tag(field.number, wire), _scalar_bytes(item, field.kind)]
+    return pieces
+
+
+def _inner(item: Any, kind: str) -> list[Any]:
+    if isinstance(item, dict):
+        return encode(item, kind.removeprefix("message:"))
+    return [item.encode() if isinstance(item, str) else item]
+
+
+def _tag(number: int, wire: int) -> bytes:
+    return _varint(number << 3 | wire)
+
+
+def _varint(value: int) -> bytes:
+    value &= 0xFFFFFFFFFFFFFFFF  # negative numbers are written as 64 bits, whatever their kind
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _scalar_bytes(value: Any, kind: str) -> bytes:
+    if kind in _FORMATS:
+        return struct.pack(_FORMATS[kind], value)
+    return _varint(ENUMS[kind.removeprefix("enum:")][value] if kind.startswith("enum:") else int(value))

@@ -71,6 +71,12 @@ class BlobIndex:
     where: str
     _view: memoryview = field(repr=False)
     _runs: tuple[tuple[int, int, int], ...] = field(repr=False)  # first byte, count, bytes apart
+    _span: tuple[int, int] = field(default=(0, 0), repr=False)  # of the whole BlobProto
+
+    @property
+    def encoded(self) -> memoryview:
+        """The BlobProto as it stands in a caffemodel."""
+        return self._view[slice(*self._span)]
 
     def array(self) -> np.ndarray:
         """The numbers in the blob's shape: a read-only view of the file if they are packed, else a copy.
@@ -135,6 +141,25 @@ class CaffeModel:
                 layer = decode(buffer, begin, end, self._layer_message, skip=frozenset({"blobs"}))
                 net.setdefault(_NET[number], []).append(layer)
         return net
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """`net` with every layer's blobs, as encoded bytes that are views of the file; {} for HDF5."""
+        result = dict(self.net)
+        for name in result.keys() & set(_NET.values()):
+            result[name] = [_with_blobs(*pair) for pair in zip(result[name], self.layers, strict=True)]
+        return result
+
+
+def _with_blobs(layer: dict[str, Any], found: LayerBlobs) -> dict[str, Any]:
+    blobs = [blob.encoded for blob in found.blobs if blob is not None]
+    if not blobs:
+        return layer
+    return (
+        {**layer, "layer": {**layer["layer"], "blobs": blobs}}
+        if "layer" in layer
+        else {**layer, "blobs": blobs}
+    )
 
 
 def open_weights(path: str | os.PathLike[str]) -> CaffeModel:
@@ -258,9 +283,9 @@ def _index_blob(buffer: Buffer, begin: int, end: int, where: str) -> BlobIndex:
     shape = tuple(legacy.get(name, 0) for name in _LEGACY) if legacy else tuple(dims)
     used = "double_data" if any(count for _, count, _ in runs["double_data"]) else "data"
     kept = tuple(run for run in runs[used] if run[1])
-    return BlobIndex(
-        shape, bool(legacy), _NUMBERS[used][0], sum(run[1] for run in kept), where, buffer.view, kept
-    )
+    count = sum(run[1] for run in kept)
+    span = begin, end
+    return BlobIndex(shape, bool(legacy), _NUMBERS[used][0], count, where, buffer.view, kept, span)
 
 
 def _run(buffer: Buffer, name: str, wire: int, value: int, start: int, stop: int) -> tuple[int, int, int]:
