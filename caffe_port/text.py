@@ -17,18 +17,19 @@ from caffe_port.errors import ConversionError
 from caffe_port.schema import ENUM_NAMES, ENUMS, MESSAGES, Field, float32, string
 
 MAX_BYTES = 16 * 2**20  # the largest published prototxt is about 1 MB
-MAX_VALUES = 300_000
+MAX_VALUES = 100_000  # a net of a thousand layers has about 30,000
 _MAX_NUMBER = 400  # characters of one number
 
-_SPACE = re.compile(r"(?:[ \t\n\r\v\f]++|#[^\n]*+)*+")
+_SPACE = re.compile(r"(?:[ \t\n\r\v\f]++|\#[^\n]*+)*+")
 _TOKEN = re.compile(
-    r"""
-    (?P<string>"(?:[^"\\\n]|\\[^\n])*+"|'(?:[^'\\\n]|\\[^\n])*+')
+    _SPACE.pattern
+    + r"""
+    (?:(?P<string>"(?:[^"\\\n]|\\[^\n])*+"|'(?:[^'\\\n]|\\[^\n])*+')
     |(?P<float>(?:(?!0[0-9])[0-9]++\.[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?[fF]?
         |(?!0[0-9])[0-9]++(?:[eE][+-]?[0-9]++[fF]?|[fF]))
     |(?P<integer>0[xX][0-9a-fA-F]++|[0-9]++)
     |(?P<name>[A-Za-z_][A-Za-z_0-9]*+)
-    |(?P<symbol>[^\x00-\x1f\x7f-\U0010ffff])
+    |(?P<symbol>[^\x00-\x20"'\#\x7f-\U0010ffff]))
     """,
     re.VERBOSE,
 )
@@ -41,6 +42,7 @@ _RANGES = {
     "uint64": (0, 2**64 - 1),
 }
 _BOOLS = {"true": True, "True": True, "t": True, "false": False, "False": False, "f": False}
+_REQUIRED = {message: [n for n, f in fields.items() if f.required] for message, fields in MESSAGES.items()}
 _LAYERS = ("LayerParameter", "V1LayerParameter", "V0LayerParameter")
 
 
@@ -114,18 +116,23 @@ class _Parser:
         return "the end of the file" if self.kind == "" else repr(self.token[:40])
 
     def advance(self) -> None:
+        match = _TOKEN.match(self.text, self.end)
+        if match is None:
+            self.finish()
+            return
+        self.kind, self.token = match.lastgroup, match[match.lastindex or 0]
+        self.start, self.end = match.end() - len(self.token), match.end()
+
+    def finish(self) -> None:
+        """Take the end of the file as the token ahead, if nothing else is left."""
         space = _SPACE.match(self.text, self.end)
         self.start = space.end() if space else self.end
-        if self.start == len(self.text):
-            self.kind = self.token = ""
-            return
-        match = _TOKEN.match(self.text, self.start)
-        if match is None:
+        self.kind = self.token = ""
+        if self.start < len(self.text):
             char = self.text[self.start]
             if char in "\"'":
                 self.fail("found a string that does not end on its line")
             self.fail(f"found the character {char!a}; a prototxt is plain ASCII (is this a weights file?)")
-        self.kind, self.token, self.end = match.lastgroup, match.group(), match.end()
 
     def take(self, token: str) -> bool:
         if self.token == token and self.kind == "symbol":
@@ -158,9 +165,9 @@ class _Parser:
             self.expect(closer, f"to end {message}")
         elif self.kind != "":
             self.fail(f"expected a field of {message}, found {self.found()}")
-        missing = [name for name, field in fields.items() if field.required and name not in result]
-        if missing:
-            self.fail(f"{message} needs the field {missing[0]!r}")
+        for name in _REQUIRED[message]:
+            if name not in result:
+                self.fail(f"{message} needs the field {name!r}")
         self.open.pop()
         return result
 
@@ -252,7 +259,8 @@ class _Parser:
             value = self.token if self.token in ENUMS[enum] else None
             self.advance()
         else:
-            value = ENUM_NAMES[enum].get(self.integer(name, *_RANGES["int32"]))
+            number = self.integer(name, *_RANGES["int32"])
+            value, found = ENUM_NAMES[enum].get(number), repr(number)
         if value is None:
             allowed = ", ".join(f"{n} ({v})" for n, v in ENUMS[enum].items())
             self.fail(f"field {name!r} is {found}; allowed are {allowed}", at)
