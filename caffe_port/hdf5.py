@@ -76,11 +76,12 @@ def _layer(buffer: Buffer, data: Any, name: str, h5py: Any) -> LayerBlobs:
     for position in range(max(positions, default=-1) + 1):
         key = positions.get(position)
         dataset = _member(group, key, h5py.Dataset, h5py, where) if key else None
-        blobs.append(_blob(buffer, dataset, f"{where}: blob {position}") if key else None)
+        blobs.append(_blob(buffer, dataset, name, position) if key else None)
     return LayerBlobs(name, "", tuple(blobs))
 
 
-def _blob(buffer: Buffer, dataset: Any, where: str) -> BlobIndex:
+def _blob(buffer: Buffer, dataset: Any, layer: str, position: int) -> BlobIndex:
+    where = f"{buffer.source}: layer {layer!r}: blob {position}"
     dtype, shape = dataset.dtype, dataset.shape
     if dtype.kind != "f" or dtype.itemsize not in (4, 8) or shape is None or len(shape) > MAX_AXES:
         raise ConversionError(
@@ -93,4 +94,5 @@ def _blob(buffer: Buffer, dataset: Any, where: str) -> BlobIndex:
     if offset is None or dtype.byteorder == ">" or offset + count * dtype.itemsize > size:
         view, offset = memoryview(dataset[()].astype(dtype.newbyteorder("<")).tobytes()), 0
     runs = ((offset, count, dtype.itemsize),) if count else ()
-    return BlobIndex(tuple(map(int, shape)), False, f"float{8 * dtype.itemsize}", count, where, view, runs)
+    place = buffer.source, layer, position
+    return BlobIndex(tuple(map(int, shape)), False, f"float{8 * dtype.itemsize}", count, *place, view, runs)

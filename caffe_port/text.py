@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from caffe_port.errors import ConversionError
 from caffe_port.schema import ENUM_NAMES, ENUMS, MESSAGES, Field, float32, string
 
-MAX_BYTES = 16 * 2**20  # the largest published prototxt is about 1 MB
+MAX_BYTES = 4 * 2**20  # the largest published prototxt is about 1 MB
 MAX_VALUES = 100_000  # a net of a thousand layers has about 30,000
 _MAX_NUMBER = 400  # characters of one number
 
@@ -52,7 +52,7 @@ def read_text(path: str | os.PathLike[str], message: str = "NetParameter") -> di
     Parameters
     ----------
     path : str or path-like
-        The file, at most 16 MiB.
+        The file, at most 4 MiB.
     message : str
         Name of the message that the file holds.
 
@@ -134,6 +134,11 @@ class _Parser:
                 self.fail("found a string that does not end on its line")
             self.fail(f"found the character {char!a}; a prototxt is plain ASCII (is this a weights file?)")
 
+    def spend(self, count: int) -> None:
+        self.values += count
+        if self.values > MAX_VALUES:
+            self.fail(f"more than {MAX_VALUES} values, the most that a prototxt may hold")
+
     def take(self, token: str) -> bool:
         if self.token == token and self.kind == "symbol":
             self.advance()
@@ -178,19 +183,17 @@ class _Parser:
         if not field.repeated:
             result[name] = self.value(name, field, inner)
             return
+        is_list = self.take("[")
+        if is_list and self.take("]"):
+            return  # an empty list sets nothing
         values = result.setdefault(name, [])
-        if not self.take("["):
+        values.append(self.value(name, field, inner))
+        while is_list and not self.take("]"):
+            self.expect(",", f"or ']' in the list of field {name!r}")
             values.append(self.value(name, field, inner))
-        elif not self.take("]"):
-            values.append(self.value(name, field, inner))
-            while not self.take("]"):
-                self.expect(",", f"or ']' in the list of field {name!r}")
-                values.append(self.value(name, field, inner))
 
     def value(self, name: str, field: Field, inner: str) -> Any:
-        self.values += 1
-        if self.values > MAX_VALUES:
-            self.fail(f"more than {MAX_VALUES} values, the most that a prototxt may hold")
+        self.spend(1)
         if inner:
             opener = "<" if self.token == "<" else "{"
             self.expect(opener, f"to begin field {name!r}")
@@ -271,6 +274,7 @@ class _Parser:
             self.fail(f"field {name!r} needs a string in quotes, found {self.found()}")
         parts = []
         while self.kind == "string":
+            self.spend(1 + len(self.token) // (2 if "\\" in self.token else 16))
             parts.append(self.unescape(self.token[1:-1]))
             self.advance()
         return b"".join(parts)

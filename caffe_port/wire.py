@@ -20,9 +20,10 @@ from caffe_port.errors import ConversionError
 from caffe_port.schema import ENUM_NAMES, MESSAGES
 from caffe_port.upgrade import V0_TYPES, V1_TYPES
 
-MAX_LAYERS = 65_536
-MAX_BLOBS = 100_000
+MAX_LAYERS = 20_000
+MAX_BLOBS = 50_000
 MAX_AXES = 32  # kMaxBlobAxes of Caffe
+MAX_RUNS = 1000  # pieces of one blob; files have one
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _LEGACY = ("num", "channels", "height", "width")
@@ -60,18 +61,25 @@ class BlobIndex:
         "float32" or "float64".
     count : int
         Numbers that the file holds for the blob.
-    where : str
-        File, layer and position, for errors.
+    source, layer, position
+        File, name of the layer and place of the blob in it, for errors.
     """
 
     shape: tuple[int, ...]
     legacy: bool
     dtype: str
     count: int
-    where: str
+    source: str = field(repr=False)
+    layer: str = field(repr=False)
+    position: int = field(repr=False)
     _view: memoryview = field(repr=False)
     _runs: tuple[tuple[int, int, int], ...] = field(repr=False)  # first byte, count, bytes apart
     _span: tuple[int, int] = field(default=(0, 0), repr=False)  # of the whole BlobProto
+
+    @property
+    def where(self) -> str:
+        """File, layer and position, for errors."""
+        return f"{self.source}: layer {self.layer[:80]!r}: blob {self.position}"
 
     @property
     def encoded(self) -> memoryview:
@@ -192,7 +200,11 @@ def open_caffemodel(path: str | os.PathLike[str]) -> CaffeModel:
     OSError
         The file cannot be read.
     """
-    buffer = map_file(path)
+    return index(map_file(path))
+
+
+def index(buffer: Buffer) -> CaffeModel:
+    """Index a caffemodel that is already in memory. See `open_caffemodel`."""
     found: dict[str, list[_Found]] = {"layer": [], "layers": []}
     for number, wire, _, begin, end in buffer.fields(0, len(buffer.view)):
         if number not in _NET:
@@ -204,16 +216,16 @@ def open_caffemodel(path: str | os.PathLike[str]) -> CaffeModel:
         _scan_layer(buffer, begin, end, message, layer)
         found[_NET[number]].append(layer)
     if found["layer"] and found["layers"]:
-        raise ConversionError(f"{path}: fields 'layer' and 'layers' in one net; Caffe allows one of the two")
+        raise ConversionError(f"{buffer.source}: fields 'layer' and 'layers' in one net; Caffe allows one")
     layers = found["layer"] or found["layers"]
     if sum(len(layer.blobs) for layer in layers) > MAX_BLOBS:
-        raise ConversionError(f"{path}: more than {MAX_BLOBS} blobs, the most that a net may have")
+        raise ConversionError(f"{buffer.source}: more than {MAX_BLOBS} blobs, the most that a net may have")
     file_format = "V2" if not found["layers"] else "V0" if any(layer.is_v0 for layer in layers) else "V1"
     freiburg = any(layer.number == _FREIBURG_DECONVOLUTION and layer.blobs for layer in layers)
     message = "LayerParameter" if file_format == "V2" else "V1LayerParameter"
     message = "FreiburgLayerParameter" if freiburg else message
-    indexed = tuple(_index(buffer, layer, message) for layer in layers)
-    return CaffeModel(str(path), file_format, indexed, buffer, message)
+    indexed = tuple(_index_layer(buffer, layer, message) for layer in layers)
+    return CaffeModel(buffer.source, file_format, indexed, buffer, message)
 
 
 @dataclass(slots=True)
@@ -246,7 +258,7 @@ def _scan_layer(buffer: Buffer, begin: int, end: int, message: str, layer: _Foun
             layer.type = buffer.text(start, stop)
 
 
-def _index(buffer: Buffer, layer: _Found, message: str) -> LayerBlobs:
+def _index_layer(buffer: Buffer, layer: _Found, message: str) -> LayerBlobs:
     kind = layer.type
     if layer.is_v0:
         kind = V1_TYPES.get(V0_TYPES.get(kind, ""), "")
@@ -255,14 +267,13 @@ def _index(buffer: Buffer, layer: _Found, message: str) -> LayerBlobs:
         kind = V1_TYPES.get(ENUM_NAMES[enum].get(layer.number, ""), "")
     blobs = []
     for position, (begin, end) in enumerate(layer.blobs):
-        buffer.context = f"layer {layer.name!r}: blob {position}: "
-        where = f"{buffer.source}: layer {layer.name!r}: blob {position}"
-        blobs.append(_index_blob(buffer, begin, end, where))
+        buffer.context = f"layer {layer.name[:80]!r}: blob {position}: "
+        blobs.append(_index_blob(buffer, begin, end, layer.name, position))
     buffer.context = ""
     return LayerBlobs(layer.name, kind, tuple(blobs))
 
 
-def _index_blob(buffer: Buffer, begin: int, end: int, where: str) -> BlobIndex:
+def _index_blob(buffer: Buffer, begin: int, end: int, layer: str, position: int) -> BlobIndex:
     legacy: dict[str, int] = {}
     dims: list[int] = []
     runs: dict[str, list[tuple[int, int, int]]] = {name: [] for name in _NUMBERS}
@@ -276,6 +287,8 @@ def _index_blob(buffer: Buffer, begin: int, end: int, where: str) -> BlobIndex:
             dims += decode(buffer, start, stop, "BlobShape").get("dim", [])
         elif name in runs and wire in (BYTES, _NUMBERS[name][1]):
             runs[name].append(_run(buffer, name, wire, value, start, stop))
+            if len(runs[name]) > MAX_RUNS:
+                raise buffer.fail(start, f"field {name!r} in more than {MAX_RUNS} pieces")
         else:
             raise buffer.fail(start, f"field {name!r} of BlobProto has wire type {wire}")
         if len(dims) > MAX_AXES:
@@ -284,8 +297,8 @@ def _index_blob(buffer: Buffer, begin: int, end: int, where: str) -> BlobIndex:
     used = "double_data" if any(count for _, count, _ in runs["double_data"]) else "data"
     kept = tuple(run for run in runs[used] if run[1])
     count = sum(run[1] for run in kept)
-    span = begin, end
-    return BlobIndex(shape, bool(legacy), _NUMBERS[used][0], count, where, buffer.view, kept, span)
+    place = buffer.source, layer, position
+    return BlobIndex(shape, bool(legacy), _NUMBERS[used][0], count, *place, buffer.view, kept, (begin, end))
 
 
 def _run(buffer: Buffer, name: str, wire: int, value: int, start: int, stop: int) -> tuple[int, int, int]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from caffe_port.schema import ENUMS, MESSAGES
+from caffe_port.schema import ENUMS, MESSAGES, string
 
 _SKIPPED = {"FreiburgLayerParameter"}  # a dialect: V1LayerParameter under other numbers
 
@@ -54,5 +54,7 @@ def as_dict(message: Any) -> dict[str, Any]:
             items = [as_dict(item) for item in items]
         elif field.enum_type is not None:
             items = [field.enum_type.values_by_number[item].name for item in items]
+        elif field.type == field.TYPE_STRING:
+            items = [string(item) if isinstance(item, bytes) else item for item in items]
         result[field.name] = items if field.is_repeated else items[0]
     return result
