@@ -1,4 +1,4 @@
-"""A fuzz target for both readers, for atheris: `pip install atheris; python tests/fuzz/fuzz_readers.py CORPUS`.
+"""A fuzz target for both readers, for atheris: `pip install atheris; python tests/fuzz/fuzz_readers.py DIR`.
 
 The first byte picks the reader. Without atheris it reads the files named on the command line once, which
 repeats a crash that was found.
