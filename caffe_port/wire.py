@@ -79,7 +79,8 @@ class BlobIndex:
     @property
     def where(self) -> str:
         """File, layer and position, for errors."""
-        return f"{self.source}: layer {self.layer[:80]!r}: blob {self.position}"
+        layer = f"layer {self.layer[:80]!r}: " if self.layer else ""
+        return f"{self.source}: {layer}blob {self.position}"
 
     @property
     def encoded(self) -> memoryview:
@@ -271,6 +272,11 @@ def _index_layer(buffer: Buffer, layer: _Found, message: str) -> LayerBlobs:
         blobs.append(_index_blob(buffer, begin, end, layer.name, position))
     buffer.context = ""
     return LayerBlobs(layer.name, kind, tuple(blobs))
+
+
+def index_blob(buffer: Buffer) -> BlobIndex:
+    """Index a file that is one blob: a binaryproto, as Caffe keeps means."""
+    return _index_blob(buffer, 0, len(buffer.view), "", 0)
 
 
 def _index_blob(buffer: Buffer, begin: int, end: int, layer: str, position: int) -> BlobIndex:
