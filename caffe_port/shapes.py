@@ -88,15 +88,15 @@ def deconvolved(size: int, kernel: int, stride: int, pad: int, dilation: int) ->
     )
 
 
-def pooled(size: int, kernel: int, stride: int, pad: int, round_mode: str) -> int:
+def pooled(size: int, kernel: int, stride: int, pad: int, round_mode: str, *, clips: bool) -> int:
     """Size after pooling.
 
-    Rounds up (or down: FLOOR). With padding, a last window that would start at or beyond `size + pad` is
-    dropped; without, nothing is clipped, so a window may lie outside the map.
+    Rounds up (or down: FLOOR). Where any axis is padded (`clips`), a last window that would start at or
+    beyond `size + pad` is dropped; otherwise nothing is clipped, so a window may lie outside the map.
     """
     left = size + 2 * pad - kernel
     windows = (-(-left // stride) if round_mode == "CEIL" else left // stride) + 1
-    if pad and (windows - 1) * stride >= size + pad:
+    if clips and (windows - 1) * stride >= size + pad:
         windows -= 1
     return positive(windows, f"field 'kernel_size': kernel {kernel}, pad {pad} on size {size}")
 
@@ -117,7 +117,7 @@ def pyramid_pooling(size: int, level: int) -> tuple[int, int]:
 
 
 def reshaped(shape: Shape, new: Shape, axis: int, num_axes: int) -> Shape:
-    """Shape after Reshape: `new` replaces `num_axes` axes from `axis` on; 0 copies an axis, -1 is inferred."""
+    """Shape after Reshape: `new` replaces `num_axes` axes from `axis`; 0 copies an axis, -1 is inferred."""
     start = axis if axis >= 0 else len(shape) + axis + 1
     if not 0 <= start <= len(shape):
         raise ConversionError(

@@ -117,21 +117,12 @@ def _as_input(layer: Message, given: Mapping[str, Sequence[int]]) -> Message:
     if kind not in DATA_LAYERS and kind != "Input":
         return layer
     tops = layer.get("top", [])
-    if kind == "Input":
-        found = [tuple(shape.get("dim", ())) for shape in layer.get("input_param", {}).get("shape", [])]
-        if len(found) not in (0, 1, len(tops)):
-            raise ConversionError(
-                f"input_param.shape is set {len(found)} times; set it once, or once for each of "
-                f"{len(tops)} tops"
-            )
-        found = found * len(tops) if len(found) == 1 else found
-    else:
-        found = DATA_LAYERS[kind](layer, len(tops))
+    found = DATA_LAYERS[kind](layer, len(tops)) if kind in DATA_LAYERS else _input_shapes(layer, len(tops))
+    field = "input_param.shape" if kind == "Input" else "top"
     shapes = []
-    for position, top in enumerate(tops):
-        shape = tuple(given.get(top, found[position] if position < len(found) else ()))
-        field = "input_param.shape" if kind == "Input" else "top"
-        if not shape:
+    for top, known in zip(tops, [*found, *(None,) * (len(tops) - len(found))], strict=True):
+        shape = tuple(given[top]) if top in given else known
+        if shape is None:
             hint = f"pass input_shapes={{{quote(top)}: (N, C, H, W)}}"
             raise ConversionError(f"field '{field}': the file does not say the shape of {quote(top)}; {hint}")
         if any(not isinstance(dim, int) or dim < 1 for dim in shape):
@@ -141,6 +132,15 @@ def _as_input(layer: Message, given: Mapping[str, Sequence[int]]) -> Message:
         shapes.append({"dim": list(shape)})
     rest: Message = {key: layer[key] for key in ("name", "top") if key in layer}
     return {**rest, "type": "Input", "input_param": {"shape": shapes}}
+
+
+def _input_shapes(layer: Message, tops: int) -> list[Shape | None]:
+    found = [tuple(shape.get("dim", ())) for shape in layer.get("input_param", {}).get("shape", [])]
+    if len(found) not in (0, 1, tops):
+        raise ConversionError(
+            f"field 'input_param.shape' is set {len(found)} times; set it once, or once for each of {tops} tops"
+        )
+    return list(found * tops if len(found) == 1 else found)
 
 
 def _refuse_types(layers: Sequence[Message], source: str) -> None:

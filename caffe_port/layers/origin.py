@@ -31,8 +31,8 @@ def _read_dummy(layer: Message) -> DummyDataSpec:
     def each(field: str, found: Sequence[Any]) -> list[Any]:
         if len(found) not in (1, tops):
             raise ConversionError(
-                f"field 'dummy_data_param.{field}' is set {len(found)} times; set it once, or once for each of "
-                f"{tops} tops"
+                f"field 'dummy_data_param.{field}' is set {len(found)} times; set it once, or once for each "
+                f"of {tops} tops"
             )
         return list(found) * tops if len(found) == 1 else list(found)
 
@@ -89,12 +89,12 @@ def _channels(transform: Message, colour: bool) -> int:
     return means if means > 1 else 3 if colour else 1
 
 
-def _pictures(field: str, labels: int) -> Callable[[Message, int], list[Shape]]:
+def _pictures(field: str, labels: int) -> Callable[[Message, int], list[Shape | None]]:
     """Shapes from a layer that reads pictures: those that it crops or resizes have a size that the net
     says.
     """
 
-    def shapes(layer: Message, tops: int) -> list[Shape]:
+    def shapes(layer: Message, tops: int) -> list[Shape | None]:
         values, transform = layer.get(field, {}), layer.get("transform_param", {})
         crop = transform.get("crop_size", values.get("crop_size", 0))
         height, width = (crop, crop) if crop else (values.get("new_height", 0), values.get("new_width", 0))
@@ -102,22 +102,22 @@ def _pictures(field: str, labels: int) -> Callable[[Message, int], list[Shape]]:
         # Colour is what Caffe's ImageData assumes; a database of grey pictures needs the shape from the
         # caller.
         picture = (items, _channels(transform, values.get("is_color", True)), height, width)
-        return [picture if height and width else (), (items,) * labels][:tops]
+        return [picture if height and width else None, (items,) * labels][:tops]
 
     return shapes
 
 
-def _memory(layer: Message, tops: int) -> list[Shape]:
+def _memory(layer: Message, tops: int) -> list[Shape | None]:
     shape = _needed(layer, "memory_data_param", "batch_size", "channels", "height", "width")
     return [shape, shape[:1]][:tops]
 
 
-DATA_LAYERS: dict[str, Callable[[Message, int], list[Shape]]] = {
+DATA_LAYERS: dict[str, Callable[[Message, int], list[Shape | None]]] = {
     "Data": _pictures("data_param", 1),
     "ImageData": _pictures("image_data_param", 1),
     "WindowData": _pictures("window_data_param", 1),
     "MemoryData": _memory,
-    "HDF5Data": lambda layer, tops: [()] * tops,
+    "HDF5Data": lambda layer, tops: [None] * tops,
 }
 
 ROWS = {

@@ -73,7 +73,7 @@ def _shape(p: PoolingSpec, bottoms: Sequence[Shape], tops: int) -> list[Shape]:
             f"field 'pooling_param.pad' is {p.pad}; the padded map may hold {MAX_COUNT} numbers"
         )
     sizes = (
-        pooled(size, k, s, pad, p.round_mode)
+        pooled(size, k, s, pad, p.round_mode, clips=any(p.pad))
         for size, k, s, pad in zip(shape[2:], kernel, p.stride, p.pad, strict=True)
     )
     return [(*shape[:2], *sizes)] * tops

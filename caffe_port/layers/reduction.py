@@ -89,9 +89,8 @@ def largest(x: torch.Tensor, top_k: int) -> torch.Tensor:
 
 
 def _argmax(p: ArgMaxSpec, bottoms: Tensors, blobs: Tensors, shapes: Sequence[Shape]) -> list[torch.Tensor]:
-    x = bottoms[0].flatten(1).unsqueeze(1) if p.axis is None else bottoms[0].movedim(p.axis, -1)
-    if p.axis is None and bottoms[0].dim() == 1:
-        x = bottoms[0].reshape(-1, 1, 1)
+    x = bottoms[0]
+    x = x.reshape(x.shape[0], 1, count(x.shape, 1)) if p.axis is None else x.movedim(p.axis, -1)
     indices = largest(x.detach(), p.top_k)
     values = x.gather(-1, indices)
     if p.axis is None:
