@@ -175,6 +175,13 @@ def upgrade_net(net: Message, source: str) -> Message:
     return result
 
 
+def net_format(net: Message) -> str:
+    """Format in which a NetParameter is written: "V0", "V1" or "V2"."""
+    if not net.get("layers"):
+        return "V2"
+    return "V0" if any("layer" in layer for layer in net["layers"]) else "V1"
+
+
 def _fold_padding(net: Message, source: str) -> list[Message]:
     """V0 layers without `padding`: its amount goes to the one convolution or pooling that reads it."""
     layers, kept = net["layers"], []

@@ -87,18 +87,22 @@ class BlobIndex:
         """The BlobProto as it stands in a caffemodel."""
         return self._view[slice(*self._span)]
 
+    def check(self) -> None:
+        """Raise ConversionError if the shape asks for another count of numbers than the file holds."""
+        if any(dim < 0 for dim in self.shape) or math.prod(self.shape) != self.count:
+            shape = " x ".join(map(str, self.shape)) or "()"
+            wanted = f"shape {shape}, {math.prod(self.shape)} numbers"
+            raise ConversionError(f"{self.where} has {wanted}; the file holds {self.count}")
+
     def array(self) -> np.ndarray:
         """The numbers in the blob's shape: a read-only view of the file if they are packed, else a copy.
 
         Raises
         ------
         ConversionError
-            The shape asks for another count of numbers than the file holds.
+            As `check`.
         """
-        if any(dim < 0 for dim in self.shape) or math.prod(self.shape) != self.count:
-            shape = " x ".join(map(str, self.shape)) or "()"
-            wanted = f"shape {shape}, {math.prod(self.shape)} numbers"
-            raise ConversionError(f"{self.where} has {wanted}; the file holds {self.count}")
+        self.check()
         dtype = np.dtype(self.dtype).newbyteorder("<")
         parts = [np.ndarray(n, dtype, self._view, at, (stride,)) for at, n, stride in self._runs]
         if len(parts) == 1 and parts[0].strides == (dtype.itemsize,):

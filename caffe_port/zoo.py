@@ -7,7 +7,6 @@ before the softmax.
 """
 
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from caffe_port.errors import ConversionError
@@ -70,7 +69,7 @@ class Net:
         return isinstance(self.weights, str)
 
 
-FOLDER = Path(str(files("caffe_port"))) / "nets"
+FOLDER = Path(__file__).parent / "nets"
 
 ILSVRC12 = Download("caffe_ilsvrc12.tar.gz", (BERKELEY, MIRROR), 17_858_008)
 MEAN_SHA1 = "0996b88eea52836e036416099ee232e72887c9b6"  # of imagenet_mean's 3 x 256 x 256 float32 numbers
