@@ -78,13 +78,15 @@ def test_inspect_caffenet() -> None:
 NETS = {
     "deconvolution": (
         """input: "x" input_shape { dim: [2, 3, 5, 4] }
-           layer { name: "d" type: "Deconvolution" bottom: "x" top: "d" convolution_param { num_output: 6 kernel_size: 3 stride: 2 group: 3 } }""",
+           layer { name: "d" type: "Deconvolution" bottom: "x" top: "d"
+           convolution_param { num_output: 6 kernel_size: 3 stride: 2 group: 3 } }""",
         (2 * 3 * 5 * 4) * (2 * 9),
         3 * 2 * 9 + 6,
     ),
     "transposed product": (
         """input: "x" input_shape { dim: [2, 3, 5] }
-           layer { name: "p" type: "InnerProduct" bottom: "x" top: "p" inner_product_param { num_output: 7 axis: 2 transpose: true bias_term: false } }""",
+           layer { name: "p" type: "InnerProduct" bottom: "x" top: "p"
+           inner_product_param { num_output: 7 axis: 2 transpose: true bias_term: false } }""",
         2 * 3 * 7 * 5,
         35,
     ),
