@@ -9,6 +9,7 @@ ask for endless work.
 import mmap
 import os
 import struct
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,14 @@ _RUN = 2**20  # records looked at together
 
 
 class Buffer:
-    """Bytes of one file with the budget that bounds the work done on them."""
+    """Bytes of one file, perhaps with its descriptor, and the budget that bounds the work done on them."""
 
-    def __init__(self, data: Any, source: str) -> None:
+    def __init__(self, data: Any, source: str, descriptor: int | None = None) -> None:
         self.view = memoryview(data)
         self.source = source
+        self.descriptor = descriptor
+        if descriptor is not None:
+            weakref.finalize(self, os.close, descriptor)
         self.context = ""
         self.left = MAX_VALUES
 
@@ -114,7 +118,7 @@ def map_file(path: str | os.PathLike[str]) -> Buffer:
     with Path(path).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-    return Buffer(data, str(path))
+        return Buffer(data, str(path), os.dup(file.fileno()))
 
 
 def parse_message(data: Any, message: str, *, source: str = "message") -> dict[str, Any]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from caffe_port.binary import Buffer, map_file
+from caffe_port.blob import MAX_AXES, BlobIndex
 from caffe_port.errors import ConversionError
-from caffe_port.wire import MAX_AXES, MAX_BLOBS, MAX_LAYERS, BlobIndex, CaffeModel, LayerBlobs
+from caffe_port.wire import MAX_BLOBS, MAX_LAYERS, CaffeModel, LayerBlobs
 
 
 def open_hdf5(path: str | os.PathLike[str]) -> CaffeModel:
@@ -90,9 +91,10 @@ def _blob(buffer: Buffer, dataset: Any, layer: str, position: int) -> BlobIndex:
     count, size = math.prod(shape), len(buffer.view)
     if dataset.external is not None or dataset.is_virtual or count * dtype.itemsize > size:
         raise ConversionError(f"{where}: {count} numbers of {dtype} are not in this file of {size} bytes")
-    view, offset = buffer.view, dataset.id.get_offset()
+    offset = dataset.id.get_offset()
     if offset is None or dtype.byteorder == ">" or offset + count * dtype.itemsize > size:
-        view, offset = memoryview(dataset[()].astype(dtype.newbyteorder("<")).tobytes()), 0
+        buffer = Buffer(dataset[()].astype(dtype.newbyteorder("<")).tobytes(), buffer.source)
+        offset = 0
     runs = ((offset, count, dtype.itemsize),) if count else ()
     place = buffer.source, layer, position
-    return BlobIndex(tuple(map(int, shape)), False, f"float{8 * dtype.itemsize}", count, *place, view, runs)
+    return BlobIndex(tuple(map(int, shape)), False, f"float{8 * dtype.itemsize}", count, *place, buffer, runs)

@@ -11,8 +11,8 @@ import re
 import numpy as np
 
 from caffe_port.binary import Buffer, map_file
+from caffe_port.blob import index_blob
 from caffe_port.errors import ConversionError
-from caffe_port.wire import index_blob
 
 MAX_BYTES = 2**28
 _NPY_MAGIC = b"\x93NUMPY"

@@ -1,33 +1,28 @@
 """Opens weights files: which layers a caffemodel holds, their blobs' shapes, and the numbers when asked for.
 
-Source: `NetParameter` in V0, V1 and V2 form, and Blob::FromProto of Caffe 1.0: the four legacy dimensions
-win over `shape`, `double_data` over `data`; numbers may be packed or not. The file is mapped, so that a
-packed blob's array is a view of it. What weights depend on (layers, names, blobs) is held strictly: a field
-of another wire type there is an error.
+Source: `NetParameter` of Caffe 1.0 in V0, V1 and V2 form, and V1 of the Freiburg fork. The file is mapped, so
+that a packed blob's array is a view of it: do not write into a file that is open. What weights depend on
+(layers, names, blobs) is held strictly: a field of another wire type there is an error.
 """
 
-import math
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from caffe_port.binary import BYTES, NARROW, VARINT, WIDE, Buffer, decode, integer, map_file
+from caffe_port.binary import BYTES, VARINT, Buffer, decode, map_file
+from caffe_port.blob import BlobIndex, index_blob
 from caffe_port.errors import ConversionError
 from caffe_port.schema import ENUM_NAMES, MESSAGES
 from caffe_port.upgrade import V0_TYPES, V1_TYPES
 
+__all__ = ["BlobIndex", "CaffeModel", "LayerBlobs", "index", "open_caffemodel", "open_weights"]
+
 MAX_LAYERS = 20_000
 MAX_BLOBS = 50_000
-MAX_AXES = 32  # kMaxBlobAxes of Caffe
-MAX_RUNS = 1000  # pieces of one blob; files have one
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-_LEGACY = ("num", "channels", "height", "width")
-_NUMBERS = {"data": ("float32", NARROW), "double_data": ("float64", WIDE)}
 _FREIBURG_DECONVOLUTION = 34  # in Caffe 1.0 this is MVN, which has no blobs
 
 
@@ -36,7 +31,6 @@ def _names(message: str, *fields: str) -> dict[int, str]:
 
 
 _NET = _names("NetParameter", "layer", "layers")
-_BLOB = _names("BlobProto", *_LEGACY, "shape", *_NUMBERS)
 _LAYER = {
     message: _names(message, "name", "type", "blobs", *inner)
     for message, inner in (
@@ -45,69 +39,6 @@ _LAYER = {
         ("V0LayerParameter", ()),
     )
 }
-
-
-@dataclass(frozen=True, slots=True)
-class BlobIndex:
-    """Where one blob's numbers lie.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        As the file gives it; num, channels, height, width where `legacy`.
-    legacy : bool
-        The shape is in the four dimensions of old files.
-    dtype : str
-        "float32" or "float64".
-    count : int
-        Numbers that the file holds for the blob.
-    source, layer, position
-        File, name of the layer and place of the blob in it, for errors.
-    """
-
-    shape: tuple[int, ...]
-    legacy: bool
-    dtype: str
-    count: int
-    source: str = field(repr=False)
-    layer: str = field(repr=False)
-    position: int = field(repr=False)
-    _view: memoryview = field(repr=False)
-    _runs: tuple[tuple[int, int, int], ...] = field(repr=False)  # first byte, count, bytes apart
-    _span: tuple[int, int] = field(default=(0, 0), repr=False)  # of the whole BlobProto
-
-    @property
-    def where(self) -> str:
-        """File, layer and position, for errors."""
-        layer = f"layer {self.layer[:80]!r}: " if self.layer else ""
-        return f"{self.source}: {layer}blob {self.position}"
-
-    @property
-    def encoded(self) -> memoryview:
-        """The BlobProto as it stands in a caffemodel."""
-        return self._view[slice(*self._span)]
-
-    def check(self) -> None:
-        """Raise ConversionError if the shape asks for another count of numbers than the file holds."""
-        if any(dim < 0 for dim in self.shape) or math.prod(self.shape) != self.count:
-            shape = " x ".join(map(str, self.shape)) or "()"
-            wanted = f"shape {shape}, {math.prod(self.shape)} numbers"
-            raise ConversionError(f"{self.where} has {wanted}; the file holds {self.count}")
-
-    def array(self) -> np.ndarray:
-        """The numbers in the blob's shape: a read-only view of the file if they are packed, else a copy.
-
-        Raises
-        ------
-        ConversionError
-            As `check`.
-        """
-        self.check()
-        dtype = np.dtype(self.dtype).newbyteorder("<")
-        parts = [np.ndarray(n, dtype, self._view, at, (stride,)) for at, n, stride in self._runs]
-        if len(parts) == 1 and parts[0].strides == (dtype.itemsize,):
-            return parts[0].reshape(self.shape)
-        return np.concatenate([np.empty(0, dtype), *parts]).reshape(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,49 +204,6 @@ def _index_layer(buffer: Buffer, layer: _Found, message: str) -> LayerBlobs:
     blobs = []
     for position, (begin, end) in enumerate(layer.blobs):
         buffer.context = f"layer {layer.name[:80]!r}: blob {position}: "
-        blobs.append(_index_blob(buffer, begin, end, layer.name, position))
+        blobs.append(index_blob(buffer, begin, end, layer.name, position))
     buffer.context = ""
     return LayerBlobs(layer.name, kind, tuple(blobs))
-
-
-def index_blob(buffer: Buffer) -> BlobIndex:
-    """Index a file that is one blob: a binaryproto, as Caffe keeps means."""
-    return _index_blob(buffer, 0, len(buffer.view), "", 0)
-
-
-def _index_blob(buffer: Buffer, begin: int, end: int, layer: str, position: int) -> BlobIndex:
-    legacy: dict[str, int] = {}
-    dims: list[int] = []
-    runs: dict[str, list[tuple[int, int, int]]] = {name: [] for name in _NUMBERS}
-    for number, wire, value, start, stop in buffer.fields(begin, end):
-        name = _BLOB.get(number)
-        if name is None:
-            continue
-        if name in _LEGACY and wire == VARINT:
-            legacy[name] = integer("int32", value)
-        elif name == "shape" and wire == BYTES:
-            dims += decode(buffer, start, stop, "BlobShape").get("dim", [])
-        elif name in runs and wire in (BYTES, _NUMBERS[name][1]):
-            runs[name].append(_run(buffer, name, wire, value, start, stop))
-            if len(runs[name]) > MAX_RUNS:
-                raise buffer.fail(start, f"field {name!r} in more than {MAX_RUNS} pieces")
-        else:
-            raise buffer.fail(start, f"field {name!r} of BlobProto has wire type {wire}")
-        if len(dims) > MAX_AXES:
-            raise buffer.fail(start, f"{len(dims)} axes; a blob may have {MAX_AXES}")
-    shape = tuple(legacy.get(name, 0) for name in _LEGACY) if legacy else tuple(dims)
-    used = "double_data" if any(count for _, count, _ in runs["double_data"]) else "data"
-    kept = tuple(run for run in runs[used] if run[1])
-    count = sum(run[1] for run in kept)
-    place = buffer.source, layer, position
-    return BlobIndex(shape, bool(legacy), _NUMBERS[used][0], count, *place, buffer.view, kept, (begin, end))
-
-
-def _run(buffer: Buffer, name: str, wire: int, value: int, start: int, stop: int) -> tuple[int, int, int]:
-    width = np.dtype(_NUMBERS[name][0]).itemsize
-    if wire != BYTES:
-        return start, value, width + 1
-    count, rest = divmod(stop - start, width)
-    if rest:
-        raise buffer.fail(start, f"field {name!r} has {stop - start} bytes, no multiple of {width}")
-    return start, count, width

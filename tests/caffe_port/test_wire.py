@@ -74,6 +74,25 @@ def test_packed_numbers_are_not_copied(tmp_path: Path) -> None:
     assert not index.array().flags.writeable
 
 
+@pytest.mark.parametrize("blob", [PACKED, UNPACKED, DOUBLES])
+def test_copying_into_arrays(tmp_path: Path, blob: bytes) -> None:
+    index = one_blob(tmp_path, SHAPE + blob).layers[0].blobs[0]
+    assert index is not None
+    strided = np.zeros((2, 6), np.float32)[:, ::2]
+    for out in (np.zeros((3, 2), np.float32), np.zeros(6, np.float64), np.zeros(6, ">f4"), strided):
+        index.copy_to(out)
+        np.testing.assert_array_equal(out.ravel(), NUMBERS.astype(out.dtype))
+
+
+def test_a_file_cut_while_it_is_read(tmp_path: Path) -> None:
+    index = one_blob(tmp_path, SHAPE + PACKED).layers[0].blobs[0]
+    assert index is not None
+    with (tmp_path / "one.caffemodel").open("r+b") as file:
+        file.truncate(30)
+    with pytest.raises(ConversionError, match="layer 'a': blob 0: the file became shorter"):
+        index.copy_to(np.zeros(6, np.float32))
+
+
 def test_scalar_and_empty_blobs(tmp_path: Path) -> None:
     scalar = one_blob(tmp_path, field(5, NUMBERS[:1].tobytes())).layers[0].blobs[0]
     (tmp_path / "one.caffemodel").unlink()  # arrays are views of the mapped file
