@@ -167,7 +167,10 @@ class CaffeNet(nn.Module):
                         values[memory] = value
             for memory in done:
                 values.pop(memory, None)
-        return {name: view(name, self.plan.memory[name]) for name in names}
+        found = {name: view(name, self.plan.memory[name]) for name in names}
+        if all(value.is_contiguous() for value in given.values()):
+            return {name: value.contiguous() for name, value in found.items()}
+        return found
 
     def _step(self, step: Step, bottoms: list[torch.Tensor]) -> list[torch.Tensor]:
         row, params = step.row, step.layer.params

@@ -164,6 +164,20 @@ def _deconv_blobs(p: ConvolutionSpec, bottoms: Sequence[Shape]) -> list[BlobSpec
     return _blobs(p, bottoms[0], channels, p.num_output)
 
 
+def _laid_out(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The bottom in the memory order in which torch convolves fastest on a CPU.
+
+    Pictures (4 channels or fewer) with channels last: half the time, and what follows them profits too. Others
+    channels first, since torch would reorder the weights at every call. Weights with channels last are the
+    caller's choice for all.
+    """
+    if x.dim() != 4 or x.device.type != "cpu" or torch.compiler.is_compiling():
+        return x
+    if weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous():
+        return x
+    return x.contiguous(memory_format=torch.channels_last if x.shape[1] <= 4 else torch.contiguous_format)
+
+
 def _each(
     p: ConvolutionSpec, bottoms: Tensors, blobs: Tensors, shapes: Sequence[Shape], deconv: bool
 ) -> list[Any]:
@@ -185,6 +199,7 @@ def _each(
                 rest = [size - least for size, least in zip(p.output_size, sizes, strict=True)]
             y = _DECONVOLVE[len(windows)](x, weight, bias, stride, pad, rest, p.group, dilation)
         else:
+            x = _laid_out(x, weight)
             y = _CONVOLVE[len(windows)](x, weight, bias, stride, pad, dilation, p.group)
         tops.append(y if axis == 1 and spatial else y.reshape(*lead, *shape[axis:]))
     return tops

@@ -109,7 +109,8 @@ def _pictures(field: str, labels: int) -> Callable[[Message, int], list[Shape | 
 
 def _memory(layer: Message, tops: int) -> list[Shape | None]:
     shape = _needed(layer, "memory_data_param", "batch_size", "channels", "height", "width")
-    return [shape, shape[:1]][:tops]
+    sizes: list[Shape | None] = [shape, shape[:1]]
+    return sizes[:tops]
 
 
 DATA_LAYERS: dict[str, Callable[[Message, int], list[Shape | None]]] = {

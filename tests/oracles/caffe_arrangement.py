@@ -5,6 +5,7 @@ Tops of Split, Flatten, Reshape, and of Concat and Slice with one bottom and one
 bottom: they share its memory.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -40,7 +41,7 @@ def slice_layer(layer, bottoms, blobs):
     points = list(param.get("slice_point", []))
     points = points or [x.shape[axis] // tops * part for part in range(1, tops)]
     edges = [0, *points, x.shape[axis]]
-    return [np.take(x, range(start, end), axis) for start, end in zip(edges, edges[1:], strict=False)]
+    return [np.take(x, range(start, end), axis) for start, end in itertools.pairwise(edges)]
 
 
 def split(layer, bottoms, blobs):

@@ -1,4 +1,4 @@
-"""One whole Caffe forward in plain float64 NumPy: slow and obvious, independent of the port, for tests and verifying.
+"""One whole Caffe forward in plain float64 NumPy: slow, obvious and independent of the port.
 
 `forward` takes a net as a dict of its V2 NetParameter (TEST phase, fields that are set) and knows Caffe's
 rules from the oracles beside it. Memory is NumPy's: an in-place layer writes into its bottom's array, and
