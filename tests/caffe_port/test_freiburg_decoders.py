@@ -1,4 +1,4 @@
-"""Decoders in the form of the Freiburg group's release: V1 prototxts, binary weights under the fork's numbers.
+"""Decoders in the form of the Freiburg group's release: V1 prototxts, weights under the fork's numbers.
 
 The tables are Dosovitskiy & Brox (CVPR 2016), Table 1 for FC6 and the supplementary's for CONV5 and CONV1,
 with 3 x 3 convolutions; leaky slope 0.3 as in the release, none after the last layer. Values are checked
