@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from caffe_port import reference as caffe_reference
 from caffe_port.layers import LAYERS
 from caffe_port.net import CaffeNet
 from caffe_port.weights import give
 from caffe_port.wiring import read_net
-from tests.oracles import caffe_reference
 from tests.oracles.caffe_cases import CASES
 from tests.oracles.caffe_cases_more import CASES_MORE
 from tests.tolerances import close

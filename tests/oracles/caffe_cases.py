@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.oracles.caffe_windows import convolution_settings, pooled_size
+from caffe_port.reference.windows import convolution_settings, pooled_size
 
 Case = tuple[dict[str, Any], list[np.ndarray]]
 Rng = np.random.Generator

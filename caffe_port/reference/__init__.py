@@ -1,23 +1,23 @@
 """One whole Caffe forward in plain float64 NumPy: slow, obvious and independent of the port.
 
 `forward` takes a net as a dict of its V2 NetParameter (TEST phase, fields that are set) and knows Caffe's
-rules from the oracles beside it. Memory is NumPy's: an in-place layer writes into its bottom's array, and
-the tops of Split, Flatten and Reshape are views, so what a forward leaves behind is what Caffe leaves
-behind.
+rules from the modules beside it, which share nothing with `caffe_port.layers`. Memory is NumPy's: an
+in-place layer writes into its bottom's array, and the tops of Split, Flatten and Reshape are views, so what
+a forward leaves behind is what Caffe leaves behind.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tests.oracles import caffe_arrangement, caffe_losses, caffe_pointwise, caffe_windows
+from caffe_port.reference import arrangement, losses, pointwise, windows
 
 LAYERS = {
-    **caffe_windows.LAYERS,
-    **caffe_pointwise.LAYERS,
-    **caffe_arrangement.LAYERS,
-    **caffe_losses.LAYERS,
+    **windows.LAYERS,
+    **pointwise.LAYERS,
+    **arrangement.LAYERS,
+    **losses.LAYERS,
 }
 
 
@@ -40,7 +40,9 @@ def dummy_data(layer: Mapping[str, Any]) -> list[np.ndarray]:
 
 
 def forward(
-    net: Mapping[str, Any], blobs: Mapping[str, Sequence[np.ndarray]], inputs: Mapping[str, np.ndarray]
+    net: Mapping[str, Iterable[Mapping[str, Any]]],
+    blobs: Mapping[str, Sequence[np.ndarray]],
+    inputs: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
     """Run a net once.
 

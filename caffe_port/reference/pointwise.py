@@ -1,69 +1,70 @@
-"""Caffe's layers that work number by number or normalise, in plain float64: slow and obvious, for tests.
+"""Caffe's layers that work number by number or normalise, in plain float64: slow and obvious.
 
-Written from `src/caffe/layers/` of Caffe 1.0 and nothing else. See `caffe_windows` for the conventions.
+Written from `src/caffe/layers/` of Caffe 1.0 and nothing else. See `windows` for the conventions.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
-from tests.oracles.caffe_windows import FLT_MAX, axis_number
+from caffe_port.reference.windows import FLT_MAX, Arrays, Layer, Run, axis_number
 
 
-def cpp_max(a, b):
+def cpp_max(a: float, b: float) -> float:
     """std::max: NaN in a stays, NaN in b loses."""
     return b if a < b else a
 
 
-def cpp_min(a, b):
+def cpp_min(a: float, b: float) -> float:
     return b if b < a else a
 
 
-def c_pow(x, y):
+def c_pow(x: float, y: float) -> float:
     with np.errstate(all="ignore"):
         return float(np.power(np.float64(x), np.float64(y)))
 
 
-def c_exp(x):
+def c_exp(x: float) -> float:
     with np.errstate(all="ignore"):
         return float(np.exp(np.float64(x)))
 
 
-def c_log(x):
+def c_log(x: float) -> float:
     with np.errstate(all="ignore"):
         return float(np.log(np.float64(x)))
 
 
-def relu(p, x):
+def relu(p: Layer, x: float) -> float:
     slope = p.get("negative_slope", 0.0)
     return cpp_max(x, 0.0) + slope * cpp_min(x, 0.0)
 
 
-def elu(p, x):
+def elu(p: Layer, x: float) -> float:
     return cpp_max(x, 0.0) + p.get("alpha", 1.0) * (c_exp(cpp_min(x, 0.0)) - 1.0)
 
 
-def sigmoid(p, x):
+def sigmoid(p: Layer, x: float) -> float:
     return 0.5 * math.tanh(0.5 * x) + 0.5
 
 
-def bnll(p, x):
+def bnll(p: Layer, x: float) -> float:
     return x + c_log(1.0 + c_exp(-x)) if x > 0 else c_log(1.0 + c_exp(x))
 
 
-def swish(p, x):
+def swish(p: Layer, x: float) -> float:
     return x * sigmoid(p, p.get("beta", 1.0) * x)
 
 
-def clip(p, x):
+def clip(p: Layer, x: float) -> float:
     return cpp_max(p["min"], cpp_min(x, p["max"]))
 
 
-def threshold(p, x):
+def threshold(p: Layer, x: float) -> float:
     return 1.0 if x > p.get("threshold", 0.0) else 0.0
 
 
-def power(p, x):
+def power(p: Layer, x: float) -> float:
     exponent, scale, shift = p.get("power", 1.0), p.get("scale", 1.0), p.get("shift", 0.0)
     if exponent * scale == 0:
         return 1.0 if exponent == 0 else c_pow(shift, exponent)
@@ -71,39 +72,39 @@ def power(p, x):
     return value if exponent == 1 else c_pow(value, exponent)
 
 
-def exponential(p, x):
+def exponential(p: Layer, x: float) -> float:
     base, scale, shift = p.get("base", -1.0), p.get("scale", 1.0), p.get("shift", 0.0)
     log_base = 1.0 if base == -1 else math.log(base)
     return c_exp(log_base * (scale * x)) * c_exp(log_base * shift)
 
 
-def logarithm(p, x):
+def logarithm(p: Layer, x: float) -> float:
     base, scale, shift = p.get("base", -1.0), p.get("scale", 1.0), p.get("shift", 0.0)
     return c_log(scale * x + shift) / (1.0 if base == -1 else math.log(base))
 
 
-def relu6(p, x):
+def relu6(p: Layer, x: float) -> float:
     return cpp_min(cpp_max(x, 0.0), 6.0)
 
 
-def pointwise(field, function):
-    def run(layer, bottoms, blobs):
+def pointwise(field: str, function: Callable[[Layer, float], float]) -> Run:
+    def run(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
         param = layer.get(field, {})
         return [np.array([function(param, float(x)) for x in bottoms[0].ravel()]).reshape(bottoms[0].shape)]
 
     return run
 
 
-def prelu(layer, bottoms, blobs):
-    x, slopes = bottoms[0], blobs[0].ravel()
+def prelu(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
+    x, slopes = bottoms[0], [float(slope) for slope in blobs[0].ravel()]
     top = np.zeros_like(x)
     for at in np.ndindex(*x.shape):
         slope = slopes[at[1]] if len(slopes) > 1 else slopes[0]
-        top[at] = cpp_max(x[at], 0.0) + slope * cpp_min(x[at], 0.0)
+        top[at] = cpp_max(float(x[at]), 0.0) + slope * cpp_min(float(x[at]), 0.0)
     return [top]
 
 
-def eltwise(layer, bottoms, blobs):
+def eltwise(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param = layer.get("eltwise_param", {})
     operation = param.get("operation", "SUM")
     coeff = param.get("coeff") or [1.0] * len(bottoms)
@@ -122,8 +123,8 @@ def eltwise(layer, bottoms, blobs):
     return [top]
 
 
-def scale_or_bias(field, adds):
-    def run(layer, bottoms, blobs):
+def scale_or_bias(field: str, adds: bool) -> Run:
+    def run(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
         param, x = layer.get(field, {}), bottoms[0]
         blob = bottoms[1] if len(bottoms) > 1 else blobs[0]
         axis = axis_number(param.get("axis", 1), x) if blob.ndim else 0
@@ -138,7 +139,7 @@ def scale_or_bias(field, adds):
     return run
 
 
-def batch_norm(layer, bottoms, blobs):
+def batch_norm(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param, x = layer.get("batch_norm_param", {}), bottoms[0]
     top = np.zeros_like(x)
     for c in range(x.shape[1]):
@@ -153,7 +154,7 @@ def batch_norm(layer, bottoms, blobs):
     return [top]
 
 
-def mvn(layer, bottoms, blobs):
+def mvn(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param = layer.get("mvn_param", {})
     x = bottoms[0].reshape(*bottoms[0].shape, *(1,) * (4 - bottoms[0].ndim))
     groups = x.shape[0] if param.get("across_channels", False) else x.shape[0] * x.shape[1]
@@ -168,7 +169,7 @@ def mvn(layer, bottoms, blobs):
     return [top.reshape(x.shape)]
 
 
-def softmax_rows(x, axis):
+def softmax_rows(x: np.ndarray, axis: int) -> np.ndarray:
     top = np.zeros_like(x)
     for outer in np.ndindex(*x.shape[:axis]):
         for inner in np.ndindex(*x.shape[axis + 1 :]):
@@ -182,12 +183,12 @@ def softmax_rows(x, axis):
     return top
 
 
-def softmax(layer, bottoms, blobs):
+def softmax(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     axis = axis_number(layer.get("softmax_param", {}).get("axis", 1), bottoms[0])
     return [softmax_rows(bottoms[0], axis)]
 
 
-def inner_product(layer, bottoms, blobs):
+def inner_product(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param, x = layer["inner_product_param"], bottoms[0]
     axis = axis_number(param.get("axis", 1), x)
     rows = x.reshape(math.prod(x.shape[:axis]), -1)
@@ -200,7 +201,7 @@ def inner_product(layer, bottoms, blobs):
     return [top.reshape(*x.shape[:axis], param["num_output"])]
 
 
-def embed(layer, bottoms, blobs):
+def embed(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param, ids = layer["embed_param"], bottoms[0]
     top = np.zeros((*ids.shape, param["num_output"]))
     for at in np.ndindex(*ids.shape):
@@ -208,7 +209,7 @@ def embed(layer, bottoms, blobs):
     return [top]
 
 
-def normalize(layer, bottoms, blobs):
+def normalize(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     """SSD's."""
     param, x = layer["norm_param"], bottoms[0]
     top = np.zeros_like(x)

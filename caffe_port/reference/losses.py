@@ -1,20 +1,21 @@
-"""Caffe's losses, Accuracy and recurrent layers in plain float64: slow and obvious, for tests.
+"""Caffe's losses, Accuracy and recurrent layers in plain float64: slow and obvious.
 
-Written from `src/caffe/layers/` of Caffe 1.0 and nothing else. See `caffe_windows` for the conventions.
+Written from `src/caffe/layers/` of Caffe 1.0 and nothing else. See `windows` for the conventions.
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
-from tests.oracles.caffe_pointwise import softmax_rows
-from tests.oracles.caffe_windows import axis_number
+from caffe_port.reference.pointwise import softmax_rows
+from caffe_port.reference.windows import Arrays, Layer, Run, axis_number
 
 FLT_MIN = float(np.finfo(np.float32).tiny)
 LOG_THRESHOLD = 1e-20
 
 
-def normalizer(layer, default, outer, inner, valid):
+def normalizer(layer: Layer, default: str, outer: int, inner: int, valid: int) -> float:
     param = layer.get("loss_param", {})
     mode = default
     if "normalization" in param:
@@ -24,7 +25,7 @@ def normalizer(layer, default, outer, inner, valid):
     return max(1.0, {"FULL": outer * inner, "VALID": valid, "BATCH_SIZE": outer, "NONE": 1}[mode])
 
 
-def labels_of(x, axis, labels):
+def labels_of(x: np.ndarray, axis: int, labels: np.ndarray) -> Iterator[tuple[int, int, int]]:
     """(outer, inner, label) of every prediction, in Caffe's order."""
     outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
     flat = labels.ravel()
@@ -33,7 +34,7 @@ def labels_of(x, axis, labels):
             yield i, j, int(flat[i * inner + j])
 
 
-def softmax_loss(layer, bottoms, blobs):
+def softmax_loss(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     x, labels = bottoms[:2]
     axis = axis_number(layer.get("softmax_param", {}).get("axis", 1), x)
     prob = softmax_rows(x, axis)
@@ -47,7 +48,7 @@ def softmax_loss(layer, bottoms, blobs):
     return [np.array(loss / normalizer(layer, "VALID", outer, inner, valid)), prob][: len(layer["top"])]
 
 
-def infogain_loss(layer, bottoms, blobs):
+def infogain_loss(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     x, labels, gain = bottoms
     axis = axis_number(layer.get("infogain_loss_param", {}).get("axis", 1), x)
     prob = softmax_rows(x, axis)
@@ -63,7 +64,7 @@ def infogain_loss(layer, bottoms, blobs):
     return [np.array(loss / normalizer(layer, "VALID", outer, inner, valid)), prob][: len(layer["top"])]
 
 
-def sigmoid_loss(layer, bottoms, blobs):
+def sigmoid_loss(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     x, target = bottoms
     ignore, loss, valid = layer.get("loss_param", {}).get("ignore_label"), 0.0, 0
     for value, wanted in zip(x.ravel(), target.ravel(), strict=True):
@@ -74,12 +75,12 @@ def sigmoid_loss(layer, bottoms, blobs):
     return [np.array(loss / normalizer(layer, "BATCH_SIZE", len(x), x.size // len(x), valid))]
 
 
-def euclidean_loss(layer, bottoms, blobs):
+def euclidean_loss(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     pairs = zip(bottoms[0].ravel(), bottoms[1].ravel(), strict=True)
     return [np.array(sum((a - b) ** 2 for a, b in pairs) / len(bottoms[0]) / 2)]
 
 
-def hinge_loss(layer, bottoms, blobs):
+def hinge_loss(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     rows = bottoms[0].reshape(len(bottoms[0]), -1)
     loss = 0.0
     for row, label in zip(rows, bottoms[1].ravel(), strict=False):
@@ -89,7 +90,7 @@ def hinge_loss(layer, bottoms, blobs):
     return [np.array(loss / len(rows))]
 
 
-def multinomial_loss(layer, bottoms, blobs):
+def multinomial_loss(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     rows = bottoms[0].reshape(len(bottoms[0]), -1)
     total = sum(
         -math.log(max(row[int(label)], LOG_THRESHOLD))
@@ -98,7 +99,7 @@ def multinomial_loss(layer, bottoms, blobs):
     return [np.array(total / len(rows))]
 
 
-def contrastive_loss(layer, bottoms, blobs):
+def contrastive_loss(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param, (a, b, alike) = layer.get("contrastive_loss_param", {}), bottoms
     margin, loss = param.get("margin", 1.0), 0.0
     for n in range(len(a)):
@@ -112,7 +113,7 @@ def contrastive_loss(layer, bottoms, blobs):
     return [np.array(loss / len(a) / 2)]
 
 
-def accuracy(layer, bottoms, blobs):
+def accuracy(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param, (x, labels) = layer.get("accuracy_param", {}), bottoms
     axis = axis_number(param.get("axis", 1), x)
     classes = x.shape[axis]
@@ -128,11 +129,11 @@ def accuracy(layer, bottoms, blobs):
     return [np.array(right.sum() / seen.sum() if seen.sum() else 0.0), each][: len(layer["top"])]
 
 
-def logistic(x):
+def logistic(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def lstm_unit(layer, bottoms, blobs):
+def lstm_unit(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     cell, gates, cont = bottoms
     size = cell.shape[2]
     new_cell, hidden = np.zeros_like(cell), np.zeros_like(cell)
@@ -145,10 +146,10 @@ def lstm_unit(layer, bottoms, blobs):
     return [new_cell, hidden]
 
 
-def recurrent(states):
+def recurrent(states: int) -> Run:
     """LSTM (2 states) or RNN (1), from zero unless the states are exposed."""
 
-    def run(layer, bottoms, blobs):
+    def run(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
         param, (x, cont, *rest), blobs = layer["recurrent_param"], bottoms, list(blobs)
         outputs, exposed = param["num_output"], param.get("expose_hidden", False)
         steps, streams = x.shape[:2]

@@ -1,6 +1,6 @@
-"""Caffe's layers that rearrange, reduce or choose numbers, in plain float64: slow and obvious, for tests.
+"""Caffe's layers that rearrange, reduce or choose numbers, in plain float64: slow and obvious.
 
-Written from `src/caffe/layers/` of Caffe 1.0 and nothing else. See `caffe_windows` for the conventions.
+Written from `src/caffe/layers/` of Caffe 1.0 and nothing else. See `windows` for the conventions.
 Tops of Split, Flatten, Reshape, and of Concat and Slice with one bottom and one top, are views of the
 bottom: they share its memory.
 """
@@ -10,14 +10,14 @@ import math
 
 import numpy as np
 
-from tests.oracles.caffe_windows import axis_number
+from caffe_port.reference.windows import Arrays, Layer, axis_number
 
 
-def old_axis(param, old):
+def old_axis(param: Layer, old: str) -> int:
     return param[old] if old in param else param.get("axis", 1)
 
 
-def concat(layer, bottoms, blobs):
+def concat(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     if len(bottoms) == 1:
         return [bottoms[0]]
     axis = axis_number(old_axis(layer.get("concat_param", {}), "concat_dim"), bottoms[0])
@@ -33,7 +33,7 @@ def concat(layer, bottoms, blobs):
     return [top]
 
 
-def slice_layer(layer, bottoms, blobs):
+def slice_layer(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param, x, tops = layer.get("slice_param", {}), bottoms[0], len(layer["top"])
     if tops == 1:
         return [x]
@@ -44,18 +44,18 @@ def slice_layer(layer, bottoms, blobs):
     return [np.take(x, range(start, end), axis) for start, end in itertools.pairwise(edges)]
 
 
-def split(layer, bottoms, blobs):
+def split(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     return [bottoms[0]] * len(layer["top"])
 
 
-def flatten(layer, bottoms, blobs):
+def flatten(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param, x = layer.get("flatten_param", {}), bottoms[0]
     start, end = axis_number(param.get("axis", 1), x), axis_number(param.get("end_axis", -1), x)
     middle = math.prod(x.shape[start : end + 1])
     return [x.reshape(*x.shape[:start], middle, *x.shape[end + 1 :])]
 
 
-def reshape(layer, bottoms, blobs):
+def reshape(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param, x = layer["reshape_param"], bottoms[0]
     axis, num_axes = param.get("axis", 0), param.get("num_axes", -1)
     start = axis if axis >= 0 else x.ndim + axis + 1
@@ -64,7 +64,7 @@ def reshape(layer, bottoms, blobs):
     return [x.reshape(*x.shape[:start], *dims, *x.shape[end:])]
 
 
-def crop(layer, bottoms, blobs):
+def crop(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param, (x, reference) = layer.get("crop_param", {}), bottoms
     start, offsets = axis_number(param.get("axis", 2), x), param.get("offset", [])
     offset = [0] * start + (list(offsets) if len(offsets) > 1 else list(offsets or [0]) * (x.ndim - start))
@@ -74,7 +74,7 @@ def crop(layer, bottoms, blobs):
     return [top]
 
 
-def tile(layer, bottoms, blobs):
+def tile(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param, x = layer["tile_param"], bottoms[0]
     axis = axis_number(param.get("axis", 1), x)
     shape = list(x.shape)
@@ -87,17 +87,17 @@ def tile(layer, bottoms, blobs):
     return [top]
 
 
-def filter_layer(layer, bottoms, blobs):
+def filter_layer(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     *data, selector = bottoms
     kept = [n for n, value in enumerate(selector.ravel()) if value != 0]
     return [np.array([bottom[n] for n in kept]).reshape(len(kept), *bottom.shape[1:]) for bottom in data]
 
 
-def batch_reindex(layer, bottoms, blobs):
+def batch_reindex(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     return [np.array([bottoms[0][int(index)] for index in bottoms[1]])]
 
 
-def reduction(layer, bottoms, blobs):
+def reduction(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param, x = layer.get("reduction_param", {}), bottoms[0]
     axis = axis_number(param.get("axis", 0), x)
     rows = x.reshape(math.prod(x.shape[:axis]), -1)
@@ -111,11 +111,11 @@ def reduction(layer, bottoms, blobs):
     return [np.array(values).reshape(x.shape[:axis])]
 
 
-def argmax(layer, bottoms, blobs):
+def argmax(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param, x = layer.get("argmax_param", {}), bottoms[0]
     top_k, values_too = param.get("top_k", 1), param.get("out_max_val", False)
 
-    def best(row):
+    def best(row: np.ndarray) -> list[tuple[float, int]]:
         """(value, index) pairs, the largest first: of equal values the larger index."""
         if top_k == 1:  # partial_sort scans, and a comparison with NaN never says "less"
             held = 0
@@ -144,7 +144,7 @@ def argmax(layer, bottoms, blobs):
     return [top]
 
 
-def permute(layer, bottoms, blobs):
+def permute(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     """SSD's."""
     order, x = list(layer["permute_param"]["order"]), bottoms[0]
     order += [axis for axis in range(x.ndim) if axis not in order]
@@ -157,7 +157,7 @@ def permute(layer, bottoms, blobs):
     return [top]
 
 
-def shuffle_channel(layer, bottoms, blobs):
+def shuffle_channel(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     """ShuffleNet's: channel i of group g goes to channel i * groups + g."""
     groups, x = layer.get("shuffle_channel_param", {}).get("group", 1), bottoms[0]
     top, size = np.zeros_like(x), x.shape[1] // groups
@@ -167,7 +167,7 @@ def shuffle_channel(layer, bottoms, blobs):
     return [top]
 
 
-def interp(layer, bottoms, blobs):
+def interp(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     """DeepLab's: bilinear, corners aligned."""
     param = layer.get("interp_param", {})
     begin, end = -param.get("pad_beg", 0), param.get("pad_end", 0)
@@ -195,7 +195,7 @@ def interp(layer, bottoms, blobs):
     return [top]
 
 
-def upsample(layer, bottoms, blobs):
+def upsample(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     """darknet2caffe's with one bottom, SegNet's with two."""
     param, x = layer["upsample_param"], bottoms[0]
     scale = param.get("scale", 2)

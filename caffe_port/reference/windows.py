@@ -1,23 +1,29 @@
-"""Caffe's layers that move a window over a map, as plain float64 loops: slow and obvious, for tests.
+"""Caffe's layers that move a window over a map, as plain float64 loops: slow and obvious.
 
 Written from `src/caffe/layers/` of Caffe 1.0 and nothing else. A layer is its V2 LayerParameter as a dict
 of the fields that are set; bottoms and blobs are float64 arrays. Every function gives a list of tops.
 """
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
+
+Layer = Mapping[str, Any]
+Arrays = Sequence[np.ndarray]
+Run = Callable[[Layer, Arrays, Arrays], list[np.ndarray]]
 
 FLT_MAX = float(np.finfo(np.float32).max)
 
 
-def axis_number(axis, array):
+def axis_number(axis: int, array: np.ndarray) -> int:
     assert -array.ndim <= axis < array.ndim
     return axis + array.ndim if axis < 0 else axis
 
 
-def convolution_settings(param, axes):
+def convolution_settings(param: Layer, axes: int) -> list[list[int]]:
     """kernel, stride, pad and dilation, each a list with one entry a spatial axis."""
     settings = []
     for repeated, short, default in (
@@ -35,7 +41,7 @@ def convolution_settings(param, axes):
     return settings
 
 
-def convolution(layer, bottoms, blobs):
+def convolution(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param = layer["convolution_param"]
     weight = blobs[0]
     group = param.get("group", 1)
@@ -68,7 +74,7 @@ def convolution(layer, bottoms, blobs):
     return tops
 
 
-def deconvolution(layer, bottoms, blobs):
+def deconvolution(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     """Each bottom number spreads its kernel over the top; positions outside are dropped."""
     fork = layer.get("deconvolution_param")
     param = layer.get("convolution_param", {})
@@ -115,7 +121,7 @@ def deconvolution(layer, bottoms, blobs):
     return tops
 
 
-def im2col(layer, bottoms, blobs):
+def im2col(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param, bottom = layer["convolution_param"], bottoms[0]
     axis = axis_number(param.get("axis", 1), bottom)
     kernel, stride, pad, dilation = convolution_settings(param, bottom.ndim - axis - 1)
@@ -137,7 +143,7 @@ def im2col(layer, bottoms, blobs):
     return [top]
 
 
-def pooled_size(size, kernel, stride, pad, round_up, any_pad):
+def pooled_size(size: int, kernel: int, stride: int, pad: int, round_up: bool, any_pad: bool) -> int:
     exact = (size + 2 * pad - kernel) / stride
     windows = int(math.ceil(exact) if round_up else math.floor(exact)) + 1
     if any_pad and (windows - 1) * stride >= size + pad:
@@ -145,7 +151,7 @@ def pooled_size(size, kernel, stride, pad, round_up, any_pad):
     return windows
 
 
-def pooling(layer, bottoms, blobs):
+def pooling(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param, bottom = layer.get("pooling_param", {}), bottoms[0]
     height, width = bottom.shape[2:]
     kernel = [
@@ -170,7 +176,14 @@ def pooling(layer, bottoms, blobs):
     return [top, mask][: len(layer["top"])]
 
 
-def pool_window(plane, place, kernel, stride, pad, method):
+def pool_window(
+    plane: np.ndarray,
+    place: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    pad: Sequence[int],
+    method: str,
+) -> tuple[float, int]:
     """One pooled number, and the place of the maximum."""
     height, width = plane.shape
     hstart, wstart = (p * s - q for p, s, q in zip(place, stride, pad, strict=True))
@@ -193,7 +206,7 @@ def pool_window(plane, place, kernel, stride, pad, method):
         return np.float64(total) / np.float64(area), -1
 
 
-def spp(layer, bottoms, blobs):
+def spp(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param, bottom = layer["spp_param"], bottoms[0]
     levels = []
     for level in range(param["pyramid_height"]):
@@ -209,7 +222,7 @@ def spp(layer, bottoms, blobs):
     return [np.concatenate([level.reshape(len(level), -1) for level in levels], 1)]
 
 
-def lrn(layer, bottoms, blobs):
+def lrn(layer: Layer, bottoms: Arrays, blobs: Arrays) -> list[np.ndarray]:
     param, x = layer.get("lrn_param", {}), bottoms[0]
     size, alpha, beta = param.get("local_size", 5), param.get("alpha", 1.0), param.get("beta", 0.75)
     half = (size - 1) // 2
