@@ -45,15 +45,19 @@ class WeightReport:
     ignored: tuple[str, ...] = ()
 
 
-def give(net: CaffeNet, place: BlobPlace, values: np.ndarray | torch.Tensor) -> None:
-    """Set the numbers of a parameter blob, copied into memory of its own."""
+def give(net: CaffeNet, place: BlobPlace, values: np.ndarray) -> None:
+    """Set the numbers of a parameter blob; an array of float32 that is no view becomes its memory."""
     name = attribute(place.key)
     held = net.get_parameter(name) if name in net._parameters else net.get_buffer(name)
-    tensor = torch.empty(held.shape, dtype=torch.float32) if held.is_meta else held.detach()
-    np.copyto(tensor.numpy(), values.reshape(tuple(held.shape)), casting="same_kind")
-    if held.is_meta and isinstance(held, nn.Parameter):
+    # Large NumPy arrays lie in huge pages, torch's own do not: faster to fill, and to read in a product.
+    owned = np.require(values, np.float32, ["C", "W", "O"])
+    tensor = torch.from_numpy(owned).reshape(held.shape)
+    if not held.is_meta:
+        with torch.no_grad():
+            held.copy_(tensor)
+    elif isinstance(held, nn.Parameter):
         net._parameters[name] = nn.Parameter(tensor, requires_grad=held.requires_grad)
-    elif held.is_meta:
+    else:
         net._buffers[name] = tensor
 
 
@@ -95,7 +99,9 @@ def load_weights(net: CaffeNet, model: CaffeModel, *, random_weights: int | None
             continue
         with naming(model.source, step_or_none.layer):
             for place, blob in _pairs(step_or_none, layer.blobs, model.format == "HDF5"):
-                give(net, place, blob.array())
+                values = np.empty(place.spec.shape, np.float32)
+                blob.copy_to(values)
+                give(net, place, values)
                 loaded[place.key] = None
     missing = [place for place in net.places() if place.key not in loaded]
     fill_places(net, missing, random_weights)
