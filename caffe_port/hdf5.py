@@ -46,7 +46,10 @@ def open_hdf5(path: str | os.PathLike[str]) -> CaffeModel:
             data = _member(file, "data", h5py.Group, h5py, f"{path}")
             if len(data) > MAX_LAYERS:
                 raise ConversionError(f"{path}: {len(data)} layers; a net may have {MAX_LAYERS}")
-            layers = tuple(_layer(buffer, data, name, h5py) for name in data)
+            names = [name for name in data if isinstance(name, str)]
+            if len(names) < len(data):
+                raise ConversionError(f"{path}: a layer whose name is not UTF-8")
+            layers = tuple(_layer(buffer, data, name, h5py) for name in names)
     except ConversionError:
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
@@ -70,7 +73,7 @@ def _member(group: Any, name: str, kind: type, h5py: Any, where: str) -> Any:
 def _layer(buffer: Buffer, data: Any, name: str, h5py: Any) -> LayerBlobs:
     where = f"{buffer.source}: layer {name!r}"
     group = _member(data, name, h5py.Group, h5py, buffer.source)
-    positions = {int(key): key for key in group if key.isdecimal() and len(key) < 6}
+    positions = {int(key): key for key in group if isinstance(key, str) and key.isdecimal() and len(key) < 6}
     if len(positions) != len(group) or max(positions, default=0) >= MAX_BLOBS:
         raise ConversionError(f"{where}: holds {list(group)[:5]}; Caffe's datasets are named 0, 1, ...")
     blobs: list[BlobIndex | None] = []

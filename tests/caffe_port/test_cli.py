@@ -75,6 +75,19 @@ def test_inspect_caffenet() -> None:
     ]
 
 
+def test_alexnet_normalises_before_it_pools() -> None:
+    found = inspect(zoo.find("alexnet").deploy)
+    assert (found["parameters"], found["multiply_adds"]) == (60_965_224, 724_406_816)
+    assert [layer["name"] for layer in found["layers"][3:5]] == ["norm1", "pool1"]
+    shapes = {top: shape for layer in found["layers"] for top, shape in layer["tops"].items()}
+    assert (shapes["norm1"], shapes["pool1"], shapes["pool2"]) == (
+        [1, 96, 55, 55],
+        [1, 96, 27, 27],
+        [1, 256, 13, 13],
+    )
+    assert set(zoo.find("alexnet").blobs.values()) <= shapes.keys()
+
+
 NETS = {
     "deconvolution": (
         """input: "x" input_shape { dim: [2, 3, 5, 4] }

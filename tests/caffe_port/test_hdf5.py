@@ -10,6 +10,7 @@ from caffe_port.errors import ConversionError
 from caffe_port.wire import open_weights
 
 h5py = pytest.importorskip("h5py")
+GOLDEN = Path(__file__).parents[1] / "golden" / "caffe"
 
 
 def write(path: Path, **layers: dict[str, Any]) -> Path:
@@ -74,7 +75,14 @@ def rootless(path: Path) -> None:
         file["fc"] = np.ones(3, "f4")
 
 
+def misnamed(path: Path, where: str = "data") -> None:
+    with h5py.File(path, "w") as file:
+        file.create_group(where).create_group(b"\xff\xfe")
+
+
 ERRORS = {
+    "layer's name": (misnamed, "a layer whose name is not UTF-8"),
+    "blob's name": (lambda path: misnamed(path, "data/fc"), "layer 'fc': holds [b'\\xff\\xfe']"),
     "truncated": (damaged, "HDF5 cannot read it"),
     "no data": (rootless, "no 'data' in it; Caffe's weights are at /data/<layer>/<position>"),
     "integers": (
@@ -103,3 +111,21 @@ def test_errors(tmp_path: Path, case: str) -> None:
     assert str(caught.value).startswith(str(path))
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_damaged_files(tmp_path: Path) -> None:
+    """Three hundred files with some bytes changed: a ConversionError, or arrays."""
+    base = (GOLDEN / "weights_hdf5" / "net.caffemodel.h5").read_bytes()
+    refused = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        data = np.frombuffer(base, np.uint8).copy()
+        data[rng.integers(0, 4200, rng.integers(1, 20))] = rng.integers(0, 256)
+        path = tmp_path / f"{seed}.h5"
+        path.write_bytes(data.tobytes())
+        try:
+            for layer in open_weights(path).layers:
+                assert all(blob.array().size == blob.count for blob in layer.blobs if blob is not None)
+        except ConversionError:
+            refused += 1
+    assert 50 < refused < 290
