@@ -69,6 +69,17 @@ class CaffeNet(nn.Module):
                 self.register_buffer(attribute(place.key), empty, persistent=place.spec.stored)
         self.eval()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: the plan is made again from the spec."""
+        made = ("plan", "_known_shapes", "_needed")
+        return {name: value for name, value in self.__dict__.items() if name not in made}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.plan = make_plan(self.spec)
+        self._known_shapes = {}
+        self._needed = {}
+
     def places(self) -> Iterable[BlobPlace]:
         """Parameter blobs that no other layer owns, in the order of the layers."""
         return (place for step in self.plan.steps for place in step.blobs if place.is_owner)

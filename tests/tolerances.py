@@ -24,6 +24,15 @@ TOLERANCES = {
         0.0, 2e-6, "the reference sums the same float32 shares in another order"
     ),
     ("normaliser", "float64", "cpu"): Tolerance(1e-12, 0.0, "exact squares; the sum of roots rounds"),
+    ("caffe blob", "float32", "cpu"): Tolerance(
+        1e-5, 0.0, "of the blob's largest magnitude: sums of float32 products in another order"
+    ),
+    ("caffe fc8", "float32", "cpu"): Tolerance(
+        2e-6, 0.0, "of the blob's largest magnitude: Caffe differs from itself by 1e-6 with other threads"
+    ),
+    ("bfloat16 blob", "bfloat16", "cpu"): Tolerance(
+        0.05, 0.0, "of the blob's largest magnitude: 8 bits, rounded after each of about twenty layers"
+    ),
     ("layer", "float64", "cpu"): Tolerance(1e-9, 1e-11, "sums in another order"),
     ("layer, constants in float32", "float64", "cpu"): Tolerance(
         2e-6, 1e-9, "Caffe holds a layer's constants in floats; the reference does not"
@@ -32,6 +41,18 @@ TOLERANCES = {
         0.0, 0.005, "grey levels of 0..255; another order of sums"
     ),
 }
+
+
+def blob_close(found: object, expected: object, subject: str, *, dtype: str = "float32") -> None:
+    """Assert that a blob agrees within ``subject``'s rtol of its largest finite magnitude; not finite: equal."""
+    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    row = TOLERANCES[subject, dtype, "cpu"]
+    assert found.shape == expected.shape, subject
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(found[~finite], expected[~finite], err_msg=subject)
+    magnitude = np.abs(expected[finite]).max(initial=0.0)
+    worst = np.abs(found[finite] - expected[finite]).max(initial=0.0)
+    assert worst <= row.rtol * magnitude, f"{subject}: {worst / magnitude:.2e} of the blob: {row.reason}"
 
 
 def close(found: object, expected: object, subject: str, *, dtype: str = "", backend: str = "cpu") -> None:
