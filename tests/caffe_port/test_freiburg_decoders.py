@@ -18,6 +18,7 @@ from caffe_port.inspection import inspect
 from caffe_port.schema import MESSAGES
 from caffe_port.text import read_text
 from caffe_port.wire import open_caffemodel
+from tests.tolerances import blob_close
 
 SLOPE = float(np.float32(0.3))
 # name -> input shape, fully connected widths, map that they become, 3 x 3 convolutions, up-convolutions
@@ -149,7 +150,7 @@ def test_values_are_those_of_zero_insertion_and_convolution(tmp_path: Path, name
         got = decoder(x)["deconv0"]
     wanted = reference(net, arrays, x)
     assert tuple(got.shape) == (2, *SIZES[name])
-    assert (got.double() - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+    blob_close(got, wanted, "freiburg decoder")
 
 
 def test_the_files_own_net_is_read_under_the_forks_numbers(tmp_path: Path) -> None:

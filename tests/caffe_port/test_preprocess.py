@@ -17,6 +17,7 @@ from caffe_port.preprocess import (
     resize,
     to_caffe,
 )
+from tests.tolerances import close
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "caffe" / "mean_transformer"
 BGR = (2, 1, 0)
@@ -30,7 +31,7 @@ def caffe() -> dict[str, np.ndarray]:
 
 
 def test_resize(caffe: dict[str, np.ndarray]) -> None:
-    np.testing.assert_allclose(resize(caffe["picture"], (12, 12)), caffe["resized_noaa"], rtol=0, atol=1e-7)
+    close(resize(caffe["picture"], (12, 12)), caffe["resized_noaa"], "unit picture")
 
 
 def test_channel_mean_without_resize(caffe: dict[str, np.ndarray]) -> None:
@@ -41,45 +42,45 @@ def test_channel_mean_without_resize(caffe: dict[str, np.ndarray]) -> None:
 def test_channel_mean_with_resize(caffe: dict[str, np.ndarray]) -> None:
     mean = caffe["mean_array"][0].mean((1, 2))
     got = Transformer((12, 12), (2, 0, 1), BGR, 255.0, mean).preprocess(caffe["picture"])
-    np.testing.assert_allclose(got, caffe["pre_channelmean_noaa"], rtol=0, atol=3e-5)
+    close(got, caffe["pre_channelmean_noaa"], "picture")
 
 
 def test_mean_image_and_input_scale(caffe: dict[str, np.ndarray]) -> None:
     transformer = Transformer((12, 12), (2, 0, 1), BGR, 255.0, caffe["mean_array"][0], 0.017)
     got = transformer.preprocess(caffe["picture"])
-    np.testing.assert_allclose(got, caffe["pre_pixelmean_scaled_noaa"], rtol=0, atol=1e-6)
+    close(got, caffe["pre_pixelmean_scaled_noaa"], "unit picture")
     assert got.dtype == np.float32
 
 
 def test_deprocess(caffe: dict[str, np.ndarray]) -> None:
     transformer = Transformer((12, 12), (2, 0, 1), BGR, 255.0, caffe["mean_array"][0].mean((1, 2)))
     got = transformer.deprocess(caffe["pre_channelmean"])
-    np.testing.assert_allclose(got, caffe["deprocess"], rtol=0, atol=1e-6)
+    close(got, caffe["deprocess"], "unit picture")
 
 
 def test_deprocess_undoes_preprocess(caffe: dict[str, np.ndarray]) -> None:
     transformer = Transformer((15, 20), (2, 0, 1), BGR, 255.0, np.array([1.0, 2, 3]), 0.5)
     back = transformer.deprocess(transformer.preprocess(caffe["picture"])[None])
-    np.testing.assert_allclose(back, caffe["picture"], rtol=0, atol=1e-6)
+    close(back, caffe["picture"], "unit picture")
 
 
 def test_mean_image_of_another_size_is_resized(caffe: dict[str, np.ndarray]) -> None:
     ramp = np.broadcast_to(np.arange(24.0)[:, None], (3, 24, 24))
     got = Transformer((12, 12), mean=ramp).preprocess(np.zeros((12, 12, 3)))
-    np.testing.assert_allclose(got[0, :, 0], -(np.arange(12) * 2 + 0.5), rtol=1e-6)
+    close(got[0, :, 0], -(np.arange(12) * 2 + 0.5), "picture")
 
 
 def test_resize_of_other_channel_counts_maps_corners_to_corners() -> None:
     """scipy's zoom: with 2 channels a ramp of 0..3 in five steps is 0, 0.75, ... 3."""
     ramp = np.broadcast_to(np.arange(4.0)[:, None, None], (4, 4, 2))
-    np.testing.assert_allclose(resize(ramp, (5, 4))[:, 1, 1], [0, 0.75, 1.5, 2.25, 3], rtol=1e-6)
+    close(resize(ramp, (5, 4))[:, 1, 1], [0, 0.75, 1.5, 2.25, 3], "unit picture")
 
 
 def test_enlarging_mixes_the_minimum_in_at_the_border() -> None:
     """scikit-image's `mode="constant"`: half a pixel outside, a quarter of the weight is the outside."""
     picture = np.full((2, 2, 1), 4.0)
     picture[0, 0] = 0
-    np.testing.assert_allclose(resize(picture, (4, 4))[3, 3, 0], 4 * 0.75 * 0.75, rtol=1e-6)
+    close(resize(picture, (4, 4))[3, 3, 0], 4 * 0.75 * 0.75, "unit picture")
     np.testing.assert_array_equal(resize(np.full((2, 2, 3), 7.0), (5, 4)), np.full((5, 4, 3), 7.0))
 
 
@@ -91,10 +92,10 @@ def test_batches_there_and_back(kind: str) -> None:
     blob = to_caffe(images, mean, scale=0.5)
     wanted = np.stack([rgb[:, 2 - c] - mean[c, 1:5, 1:6] for c in range(3)], 1) / 2
     assert isinstance(blob, type(images))
-    np.testing.assert_allclose(np.asarray(blob), wanted, rtol=1e-6)
-    np.testing.assert_allclose(np.asarray(from_caffe(blob, mean, scale=0.5)), rgb, rtol=0, atol=1e-4)
-    np.testing.assert_allclose(
-        np.asarray(to_caffe(images, mean[:, 0, 0], order="RGB"))[0, 1], rgb[0, 1] - mean[1, 0, 0]
+    close(np.asarray(blob), wanted, "picture")
+    close(np.asarray(from_caffe(blob, mean, scale=0.5)), rgb, "picture")
+    close(
+        np.asarray(to_caffe(images, mean[:, 0, 0], order="RGB"))[0, 1], rgb[0, 1] - mean[1, 0, 0], "picture"
     )
 
 
@@ -125,7 +126,7 @@ def test_recipe_warps_without_keeping_proportions() -> None:
     y, x = (rows - top)[:, None, None], (columns - left)[None, :, None]
     upper = image[top][:, left] * (1 - x) + image[top][:, right] * x
     lower = image[down][:, left] * (1 - x) + image[down][:, right] * x
-    np.testing.assert_allclose(got.transpose(1, 2, 0), upper * (1 - y) + lower * y, rtol=0, atol=1)
+    close(got.transpose(1, 2, 0), upper * (1 - y) + lower * y, "warped picture")
 
 
 def test_grey_recipe() -> None:
