@@ -28,7 +28,8 @@ def load(
     Parameters
     ----------
     prototxt : str or path-like
-        The net's definition in text form, of any Caffe version (V0, V1, V2).
+        The net's definition in text form, of any Caffe version (V0, V1, V2); or a `.safetensors` file of
+        `caffe_port convert` alone, which holds everything and needs none of the other arguments.
     caffemodel : str or path-like, optional
         Its weights: a caffemodel or Caffe's HDF5. Not needed by a net without learned parameters.
     random_weights : int, optional
@@ -57,6 +58,12 @@ def load(
     from caffe_port.wire import open_weights
     from caffe_port.wiring import read_net
 
+    if str(prototxt).endswith(".safetensors"):
+        from caffe_port.converted import read_converted
+
+        if caffemodel is not None or random_weights is not None or input_shapes or level or stages:
+            raise ConversionError(f"{prototxt}: a converted net takes no weights, shapes, level or stages")
+        return read_converted(prototxt).net
     message = read_text(prototxt)
     spec = read_net(message, str(prototxt), level=level, stages=stages, input_shapes=input_shapes)
     net = CaffeNet(spec)

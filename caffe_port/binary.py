@@ -233,7 +233,8 @@ def encode(values: dict[str, Any], message: str) -> list[Any]:
         if not field.number:
             raise ConversionError(f"{message}.{name} is a fork's field that has no place in a caffemodel")
         if field.packed:
-            payload = b"".join(_scalar_bytes(item, field.kind) for item in items)
+            encoded = isinstance(items, bytes | memoryview)
+            payload = items if encoded else b"".join(_scalar_bytes(item, field.kind) for item in items)
             pieces += [_tag(field.number, BYTES), _varint(len(payload)), payload]
             continue
         for item in items:

@@ -5,6 +5,7 @@ import.
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +20,46 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+strict = click.option("--strict", is_flag=True, help="Refuse unreadable pictures instead of skipping them.")
+batch = click.option(
+    "--batch", default=16, show_default=True, type=click.IntRange(1), help="Pictures at a time."
+)
+
+
+class OneLineErrors(click.Group):
+    """A group of commands that answer whatever a user can cause with one line on stderr and exit status 2."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command and exit; see `click.Group.main`."""
+        with warnings.catch_warnings():
+            warnings.showwarning = self._warn
+            try:
+                status = super().main(*args, **kwargs | {"standalone_mode": False})
+            except click.Abort:
+                status = 130
+            except click.ClickException as error:
+                status = self._say(error.format_message())
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would complain
+                status = 0
+            except OSError as error:
+                named = error.filename and error.strerror
+                status = self._say(f"{error.filename}: {error.strerror}" if named else str(error))
+            except (ValueError, TypeError, MemoryError) as error:
+                status = self._say(str(error) or type(error).__name__)
+        sys.exit(status)
+
+    def _warn(self, message: Warning | str, *_: Any, **__: Any) -> None:
+        self._say(f"warning: {message}")
+
+    def _say(self, message: str) -> int:
+        click.echo(f"{self.name}: {' '.join(message.split())}", err=True)
+        return 2
 
 
 def main() -> None:
-    """Run the command. Whatever a user can cause is one line on stderr and exit status 2."""
-    warnings.showwarning = _show_warning
-    try:
-        status = cli.main(prog_name="caffe_port", standalone_mode=False)
-    except click.ClickException as error:
-        status = _say(error.format_message())
-    except click.Abort:
-        status = _say("interrupted")
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would complain again
-        status = 0
-    except OSError as error:
-        status = _say(
-            f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        )
-    except (ValueError, MemoryError) as error:
-        status = _say(str(error) or type(error).__name__)
-    sys.exit(status)
-
-
-def _say(message: str) -> int:
-    print("caffe_port:", " ".join(message.split()), file=sys.stderr)
-    return 2
-
-
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    _say(f"warning: {message}")
+    """Run the command `caffe_port`."""
+    cli(prog_name="caffe_port")
 
 
 def _print_json(values: Any) -> None:
@@ -57,7 +68,7 @@ def _print_json(values: Any) -> None:
     click.echo(json.dumps(values, indent=1, default=str))
 
 
-@click.group(context_settings=CONTEXT, invoke_without_command=True)
+@click.group(cls=OneLineErrors, name="caffe_port", context_settings=CONTEXT, invoke_without_command=True)
 @click.version_option(package_name="caffe-port", message="%(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -156,8 +167,9 @@ def fetch(
     """
     from caffe_port.fetch import Options
     from caffe_port.fetch import fetch as get
+    from caffe_port.progress import DownloadBar
 
-    show = _Bar() if sys.stderr.isatty() and not quiet else None
+    show = DownloadBar() if sys.stderr.isatty() and not quiet else None
     paths = get(NETS[name], folder or Path(name), Options(base_url, local, timeout, progress=show))
     if as_json:
         _print_json(paths)
@@ -165,20 +177,170 @@ def fetch(
         click.echo("\n".join(f"{kind:8}{path}" for kind, path in paths.items()))
 
 
-class _Bar:
-    """Progress of downloads on a terminal, one bar a file."""
+@cli.command()
+@click.argument("deploy", type=EXISTING)
+@click.argument("weights", type=EXISTING, required=False)
+@click.option("-o", "--output", type=FILE, required=True, help="The .safetensors file to write.")
+@click.option("--mean", metavar="FILE", help="binaryproto, .npy, or numbers such as 104,117,123.")
+@click.option("--labels", type=EXISTING, help="Text file, one class a line.")
+@click.option("--warp", metavar="HxW", help="Size pictures are stretched to, before the crop.")
+@click.option("--scale", default=1.0, show_default=True, help="Factor on pixels, after the mean.")
+@click.option(
+    "--order", type=click.Choice(["BGR", "RGB"]), default="BGR", show_default=True, help="Of colours."
+)
+@click.option("--random-weights", metavar="SEED", type=int, help="Fill parameters that no file gives.")
+@click.option("--input-shape", multiple=True, metavar="BLOB=N,C,H,W", help="Shape of an input.")
+@as_json
+@quiet
+def convert(
+    deploy: Path,
+    weights: Path | None,
+    output: Path,
+    input_shape: tuple[str, ...],
+    warp: str | None,
+    as_json: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """Make one .safetensors file of a net: parameters, definition, preprocessing, labels.
 
-    def __init__(self) -> None:
-        self.name = ""
-        self.bar: Any = None
+    DEPLOY says what the net is; WEIGHTS, a caffemodel or Caffe's HDF5, only gives numbers by layer name, and
+    the definition stored in it is not used.
 
-    def __call__(self, name: str, done: int, total: int) -> None:
-        from tqdm import tqdm
+    \b
+    Example:
+      caffe_port convert deploy.prototxt net.caffemodel -o net.safetensors --mean mean.binaryproto
+    """
+    from caffe_port.convert import as_text, read_shapes, read_size
+    from caffe_port.convert import convert as make
 
-        if name != self.name:
-            self.name = name
-            self.bar = tqdm(desc=name, total=total, unit="B", unit_scale=True)
-        self.bar.n = done
-        self.bar.refresh()
-        if done >= total:
-            self.bar.close()
+    size, shapes = read_size(warp), read_shapes(input_shape)
+    converted = make(deploy, weights, output, warp=size, input_shapes=shapes, **settings)
+    if as_json:
+        _print_json({"file": output, **converted.origin})
+    elif not quiet:
+        click.echo(as_text(converted, output))
+
+
+@cli.command()
+@click.argument("net")
+@click.option("--input", "inputs", type=EXISTING, help="An .npz file, one array an input blob.")
+@click.option("--against", type=EXISTING, help="An .npz file: blobs of one whole forward of Caffe.")
+@click.option("--rtol", default=1e-5, show_default=True, help="Largest difference over a blob's magnitude.")
+@click.option("--seed", default=0, show_default=True, help="Of the random picture used without --input.")
+@as_json
+@quiet
+def verify(
+    net: str, inputs: Path | None, against: Path | None, rtol: float, seed: int, as_json: bool, quiet: bool
+) -> None:
+    """Compare every blob with Caffe's, and write a certificate beside NET (JSON and a page).
+
+    Without --against, the judges are a slow float64 reference of Caffe's rules and, where installed,
+    OpenCV 4. Exit status 1 if a blob is off by more than --rtol.
+
+    \b
+    Example:
+      caffe_port verify net.safetensors --input input.npz --against blobs.npz
+    """
+    import datetime
+
+    from caffe_port.certificate import as_text, check_file
+    from caffe_port.progress import steps
+
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    show = steps("layer", quiet)
+    found, paths = check_file(net, inputs, against, rtol=rtol, seed=seed, time=now, progress=show)
+    if as_json:
+        _print_json(found)
+    elif not quiet:
+        click.echo("\n".join([as_text(found), *map(str, paths)]))
+    sys.exit(0 if found["passed"] else 1)
+
+
+@cli.command()
+@click.argument("net")
+@click.argument("src", nargs=-1, required=True)
+@click.option("--blob", required=True, help="Which blob, by Caffe's name.")
+@click.option(
+    "-o", "--output", type=FILE, required=True, help="The .npz file to write: names, features, blob."
+)
+@batch
+@strict
+@as_json
+@quiet
+def features(
+    net: str,
+    src: tuple[str, ...],
+    blob: str,
+    output: Path,
+    batch: int,
+    strict: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Write a blob of many pictures to an .npz file.
+
+    SRC is a folder, a text file of paths, a .tar shard, a picture or a glob.
+
+    \b
+    Example:
+      caffe_port features net.safetensors photos/ --blob fc6 -o features.npz
+    """
+    from caffe_port.converted import open_net
+    from caffe_port.features import extract
+    from caffe_port.pictures import list_images
+    from caffe_port.progress import steps
+
+    opened, files = open_net(net), steps("picture", quiet)(list_images(src))
+    done = extract(opened, files, blob, output, batch=batch, strict=strict)
+    _name_skipped(done.bad)
+    if as_json:
+        figures = {"images": done.images, "skipped": len(done.bad), "shape": done.shape}
+        _print_json({"file": output, "blob": blob, **figures})
+    elif not quiet:
+        click.echo(f"{output}: {blob} {done.shape} of {done.images} pictures ({len(done.bad)} skipped)")
+
+
+@cli.command()
+@click.argument("net")
+@click.argument("image", nargs=-1, required=True)
+@click.option("--top", default=5, show_default=True, type=click.IntRange(1), help="How many classes.")
+@click.option("--blob", help="The blob of classes.  [default: the output, or the only one of a Softmax]")
+@batch
+@strict
+@as_json
+@quiet
+def classify(net: str, image: tuple[str, ...], as_json: bool, quiet: bool, **settings: Any) -> None:
+    """Name the best classes of pictures.
+
+    IMAGE is a picture, a folder, a text file of paths, a .tar shard or a glob.
+
+    \b
+    Example:
+      caffe_port classify caffenet-mini cat.jpg --top 3
+    """
+    from dataclasses import asdict
+
+    from caffe_port.converted import open_net
+    from caffe_port.features import classify as guess
+    from caffe_port.pictures import list_images
+    from caffe_port.progress import steps
+
+    bad: list[str] = []
+    results = []
+    for name, guesses in guess(open_net(net), steps("picture", quiet)(list_images(image)), bad, **settings):
+        if as_json:
+            results.append({"image": name, "top": [asdict(g) for g in guesses]})
+        elif not quiet:
+            rows = [f"  {g.score:<10.6g}{g.index:>6}  {g.label}".rstrip() for g in guesses]
+            click.echo("\n".join([name, *rows]))
+    _name_skipped(bad)
+    if as_json:
+        _print_json(results)
+
+
+def _name_skipped(bad: Sequence[str]) -> None:
+    for line in bad:
+        click.echo(f"skipped {line}", err=True)
+    if bad:
+        click.echo(f"{len(bad)} skipped", err=True)

@@ -48,7 +48,7 @@ def read_mean(source: str | os.PathLike[str]) -> np.ndarray:
     if len(buffer.view) > MAX_BYTES:
         raise ConversionError(f"{source}: a mean of more than {MAX_BYTES >> 20} MiB")
     if buffer.view[: len(_NPY_MAGIC)] == _NPY_MAGIC:
-        array = _read_npy(buffer)
+        array = read_npy(buffer)
     else:
         try:
             array = index_blob(buffer).array()
@@ -70,7 +70,7 @@ def _values(text: str) -> np.ndarray | None:
         return None
 
 
-def _read_npy(buffer: Buffer) -> np.ndarray:
+def read_npy(buffer: Buffer) -> np.ndarray:
     """Read an .npy file of numbers. NumPy's reader evaluates the header; this one knows its one form."""
     raw = bytes(buffer.view[:4096])
     start = 10 if raw[6:7] == b"\x01" else 12  # magic, two bytes of version, length of the header
