@@ -52,7 +52,7 @@ TOLERANCES = {
 
 
 def blob_close(found: object, expected: object, subject: str, *, dtype: str = "float32") -> None:
-    """Assert that a blob agrees within ``subject``'s rtol of its largest finite magnitude; not finite: equal."""
+    """Assert agreement within ``subject``'s rtol of the blob's largest magnitude; what is not finite: equality."""
     found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
     row = TOLERANCES[subject, dtype, "cpu"]
     assert found.shape == expected.shape, subject

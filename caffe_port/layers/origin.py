@@ -65,7 +65,7 @@ def _dummy_blobs(p: DummyDataSpec, bottoms: Sequence[Shape]) -> list[BlobSpec]:
 
 
 def _constants(p: object, bottoms: Tensors, blobs: Tensors, shapes: Sequence[Shape]) -> list[torch.Tensor]:
-    return [blob.view_as(blob) for blob in blobs]
+    return [blob.clone() for blob in blobs]
 
 
 def _read_parameter(layer: Message) -> Shape:
