@@ -24,10 +24,43 @@ TOLERANCES = {
         0.0, 1e-6, "the reference sums the same float32 shares in another order"
     ),
     ("normaliser", "float64", "cpu"): Tolerance(1e-12, 0.0, "exact squares; the sum of roots rounds"),
+    ("caffe blob", "float32", "cpu"): Tolerance(
+        1e-5, 0.0, "of the blob's largest magnitude: sums of float32 products in another order"
+    ),
+    ("caffe fc8", "float32", "cpu"): Tolerance(
+        2e-6, 0.0, "of the blob's largest magnitude: Caffe differs from itself by 1e-6 with other threads"
+    ),
+    ("bfloat16 blob", "bfloat16", "cpu"): Tolerance(
+        0.05, 0.0, "of the blob's largest magnitude: 8 bits, rounded after each of about twenty layers"
+    ),
+    ("picture", "float32", "cpu"): Tolerance(
+        0.0, 3e-5, "grey levels of 0..255, resized in float64 here and in float32 there"
+    ),
+    ("warped picture", "float32", "cpu"): Tolerance(0.0, 1.0, "OpenCV rounds its weights and grey levels"),
+    ("unit picture", "float32", "cpu"): Tolerance(0.0, 1e-6, "values of about 1, rounded to float32 often"),
+    ("freiburg decoder", "float32", "cpu"): Tolerance(
+        1e-5, 0.0, "of the blob's largest magnitude: up to eight layers in float32, the reference in float64"
+    ),
+    ("layer", "float64", "cpu"): Tolerance(1e-9, 1e-11, "sums in another order"),
+    ("layer, constants in float32", "float64", "cpu"): Tolerance(
+        2e-6, 1e-9, "Caffe holds a layer's constants in floats; the reference does not"
+    ),
     ("decoder, onnx", "float32", "cpu"): Tolerance(
         0.0, 0.005, "grey levels of 0..255; another order of sums"
     ),
 }
+
+
+def blob_close(found: object, expected: object, subject: str, *, dtype: str = "float32") -> None:
+    """Assert agreement within ``subject``'s rtol of the blob's largest magnitude; what is not finite: equality."""
+    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    row = TOLERANCES[subject, dtype, "cpu"]
+    assert found.shape == expected.shape, subject
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(found[~finite], expected[~finite], err_msg=subject)
+    magnitude = np.abs(expected[finite]).max(initial=0.0)
+    worst = np.abs(found[finite] - expected[finite]).max(initial=0.0)
+    assert worst <= row.rtol * magnitude, f"{subject}: {worst / magnitude:.2e} of the blob: {row.reason}"
 
 
 def close(found: object, expected: object, subject: str, *, dtype: str = "", backend: str = "cpu") -> None:
