@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ConversionError", "load"]
 
+# OpenCV reads these once, when it is first imported: a header may not claim more than 2^27 pixels (400 MB), and what
+# is wrong with a picture is said once, by `pictures.BadImage`.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
 
 def load(
     prototxt: str | os.PathLike[str],

@@ -13,7 +13,7 @@ from caffe_port.arrays import Arrays
 from caffe_port.convert import sha256
 from caffe_port.converted import Converted, open_net
 from caffe_port.errors import ConversionError
-from caffe_port.files import replacing
+from caffe_port.files import write_text
 from caffe_port.shapes import show
 from caffe_port.verify import MEASURE, BlobCheck, Verdict, random_input, verify
 from caffe_port.versions import versions
@@ -152,8 +152,7 @@ def write_certificate(path: Path, contents: Mapping[str, Any]) -> tuple[Path, Pa
     page = environment.from_string(PAGE).render(c=shown)
     paths = path.with_suffix(".certificate.json"), path.with_suffix(".certificate.html")
     for target, text in zip(paths, (json.dumps(contents, indent=1) + "\n", page), strict=True):
-        with replacing(target) as file:
-            file.write(text.encode())
+        write_text(target, text)
     return paths
 
 

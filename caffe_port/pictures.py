@@ -6,14 +6,10 @@ A picture is (H, W, 3) uint8, RGB, 0..255. Files are decoded by OpenCV: grey bec
 
 import dataclasses
 import glob
-import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-# OpenCV reads this once, when it is first imported: a header may not claim more than 2^27 pixels (400 MB).
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what is wrong with a file is said once, by BadImage
 import cv2
 import numpy as np
 

@@ -3,7 +3,7 @@
 import platform
 from importlib.metadata import distributions
 
-PACKAGES = ("caffe-port", "torch", "numpy", "opencv-python-headless", "safetensors")
+PACKAGES = ("caffe-port", "torch", "numpy", "numba", "onnx", "opencv-python-headless", "safetensors")
 
 
 def versions() -> dict[str, str]:

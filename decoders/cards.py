@@ -1,9 +1,8 @@
 """The card that every artefact carries: what made it."""
 
-import importlib.metadata
-import platform
 from typing import Any
 
+from caffe_port.versions import versions
 from decoders.config import TrainConfig
 from decoders.evaluation import Evaluation
 from decoders.representations import representation
@@ -47,15 +46,4 @@ def training_card(
             "val_images": evaluation and evaluation.images,
         },
         "versions": versions(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the numbers."""
-    packages = ("caffe-port", "torch", "numpy", "numba", "opencv-python-headless")
-    installed = {
-        distribution.name.lower(): distribution.version for distribution in importlib.metadata.distributions()
-    }
-    return {"python": platform.python_version()} | {
-        name: installed[name] for name in packages if name in installed
     }

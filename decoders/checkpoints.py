@@ -18,8 +18,8 @@ import safetensors
 import safetensors.torch
 import torch
 
+from caffe_port.files import replacing, write_text
 from decoders.config import FREE_ON_RESUME, TrainConfig, learning_rate
-from decoders.files import whole_file, write_text
 from decoders.model import Decoder
 
 CONFIG, MODEL, STATE, LOG, SAMPLES = (
@@ -111,8 +111,8 @@ def save_state(
     for name, parameter in model.named_parameters():
         tensors |= {f"adam.{name}.{key}": value for key, value in optimiser.state[parameter].items()}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    with whole_file(folder / STATE) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata={"step": str(step), "seconds": str(seconds)})
+    with replacing(folder / STATE) as file:
+        file.write(safetensors.torch.save(tensors, metadata={"step": str(step), "seconds": str(seconds)}))
 
 
 def load_state(folder: Path) -> Snapshot:
@@ -158,8 +158,8 @@ def restore(saved: Snapshot, model: torch.nn.Module, optimiser: torch.optim.Opti
 def save_model(folder: Path, model: torch.nn.Module, card: dict[str, Any]) -> None:
     """Write ``model.safetensors``: weights, and the card as JSON in the metadata."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    with whole_file(folder / MODEL) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata={"card": json.dumps(card)})
+    with replacing(folder / MODEL) as file:
+        file.write(safetensors.torch.save(tensors, metadata={"card": json.dumps(card)}))
 
 
 def load_run(folder: Path) -> tuple[Decoder, dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
+from caffe_port.cli import OneLineErrors
 from decoders.representations import REPRESENTATIONS, Representation, representation
 from decoders.specs import DECODERS
 
@@ -29,23 +30,6 @@ images_option = click.option(
     metavar="SRC",
     help="Folder, text file of paths, .tar shard, or glob; may be given several times.",
 )
-
-
-class OneLineErrors(click.Group):
-    """A group of commands that answer bad input with one line on stderr and exit status 2."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run a command; see `click.Group.main`."""
-        try:
-            sys.exit(super().main(*args, **kwargs | {"standalone_mode": False}))
-        except click.Abort:
-            sys.exit(130)
-        except click.ClickException as error:
-            message = error.format_message()
-        except (ValueError, TypeError, OSError) as error:
-            message = str(error)
-        click.echo(f"{self.name}: {' '.join(message.split())}", err=True)
-        sys.exit(2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,9 +150,9 @@ def train(representation_name: str, out: Path, resume: bool, quiet: bool, **opti
 @quiet_option
 def evaluate(model: str, images: tuple[str, ...], strict: bool, as_json: bool, quiet: bool) -> None:
     """Normalised reconstruction error of MODEL on pictures."""
+    from caffe_port.pictures import list_images
     from decoders.evaluation import evaluate as evaluate_decoder
     from decoders.evaluation import read_squares
-    from decoders.images import list_images
 
     opened = open_model(model)
     pictures, bad = read_squares(list_images(images), opened.representation.image_size, quiet=quiet)
@@ -197,8 +181,9 @@ def evaluate(model: str, images: tuple[str, ...], strict: bool, as_json: bool, q
 @quiet_option
 def invert(model: str, image: tuple[Path, ...], out: Path, strict: bool, quiet: bool) -> None:
     """Pictures side by side: original, reconstruction."""
+    from caffe_port.pictures import list_images
     from decoders.evaluation import read_squares, reconstruct
-    from decoders.images import list_images, save_image, side_by_side, to_pictures
+    from decoders.images import save_image, side_by_side, to_pictures
 
     opened = open_model(model)
     files = list_images(image)

@@ -14,7 +14,8 @@ from collections.abc import Generator, Sequence
 
 import numpy as np
 
-from decoders.images import BadImage, ImageFile, cover, random_crop, to_batch
+from caffe_port.pictures import BadImage, ImageFile
+from decoders.images import cover, random_crop, to_batch
 from decoders.representations import Representation
 
 _ATTEMPTS = 16

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from caffe_port.pictures import list_images
 from decoders.evaluation import Decode, evaluate, read_squares, reconstruct
-from decoders.images import list_images, save_image, side_by_side, to_batch, to_pictures
+from decoders.images import save_image, side_by_side, to_batch, to_pictures
 from decoders.report.gallery import Picture, Row, Section, write_page
 from decoders.representations import Representation
 

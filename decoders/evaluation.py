@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from decoders.images import BadImage, ImageFile, centre_crop, to_batch
+from caffe_port.pictures import BadImage, ImageFile
+from decoders.images import centre_crop, to_batch
 from decoders.metrics import distances, mean_pairwise_distance
 from decoders.representations import Representation
 

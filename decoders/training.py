@@ -21,20 +21,13 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
+from caffe_port.pictures import ImageFile, list_images
 from decoders import checkpoints
 from decoders.cards import training_card
 from decoders.config import TrainConfig, learning_rate
 from decoders.data import Batch, Samples, load_batches
 from decoders.evaluation import Evaluation, evaluate, read_squares, reconstruct
-from decoders.images import (
-    ImageFile,
-    data_hash,
-    list_images,
-    save_image,
-    side_by_side,
-    split_by_hash,
-    to_pictures,
-)
+from decoders.images import data_hash, save_image, side_by_side, split_by_hash, to_pictures
 from decoders.model import Decoder
 from decoders.representations import Representation, representation
 

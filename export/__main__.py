@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from decoders.cli import OneLineErrors, json_option
+from caffe_port.cli import OneLineErrors
+from decoders.cli import json_option
 
 
 @click.group(cls=OneLineErrors, name="python -m export", epilog="Example: python -m export check hog.onnx")
@@ -54,11 +55,11 @@ def run(model: Path, features: Path, out: Path) -> None:
     import numpy as np
 
     import export
-    from decoders.files import whole_file
+    from caffe_port.files import replacing
     from export.features import read_features
 
     images = export.load(model)(read_features(features))
-    with whole_file(out) as temporary, temporary.open("wb") as file:
+    with replacing(out) as file:
         np.savez_compressed(file, images=images)
     click.echo(f"{out}: {len(images)} pictures of {images.shape[1]}x{images.shape[2]}")
 

@@ -11,14 +11,14 @@ import json
 import logging
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
 import torch
 
-from decoders.cards import versions
-from decoders.files import whole_file
+from caffe_port.files import replacing
+from caffe_port.versions import versions
 from decoders.model import Decoder
 from export.graphs import GRAPHS, Graph
 from export.rewrite import PRECISIONS
@@ -58,13 +58,13 @@ def export_decoder(
         "export": {
             "precision": precision,
             "opset": graph.opset,
-            "versions": versions() | {"onnx": onnx.__version__},
+            "versions": versions(),
         },
     }
-    with whole_file(path) as temporary:
+    with replacing(path) as file:
         answers = _answers(graph, decoder)
-        _save(model, card, answers, temporary)
-        difference = largest_difference(decoder, graph, temporary)
+        _save(model, card, answers, file)
+        difference = largest_difference(decoder, graph, Path(file.name))
         allowed = PRECISIONS[precision].tolerance
         if difference > allowed:
             raise ValueError(
@@ -72,7 +72,7 @@ def export_decoder(
                 f"{precision} allows {allowed}"
             )
         card["export"] |= {"largest_difference": difference, "tolerance": allowed}
-        _save(model, card, answers, temporary)
+        _save(model, card, answers, file)
     return card
 
 
@@ -125,11 +125,14 @@ def _answers(graph: Graph, decoder: Decoder) -> dict[str, Any]:
     }
 
 
-def _save(model: onnx.ModelProto, card: dict[str, Any], answers: dict[str, Any], path: Path) -> None:
+def _save(model: onnx.ModelProto, card: dict[str, Any], answers: dict[str, Any], file: BinaryIO) -> None:
     fields = {CARD_FIELD: json.dumps(card, ensure_ascii=False), ANSWERS_FIELD: json.dumps(answers)}
     onnx.helper.set_model_props(model, fields)
     onnx.checker.check_model(model, full_check=True)
-    onnx.save_model(model, path)
+    file.seek(0)
+    file.truncate()
+    file.write(model.SerializeToString())
+    file.flush()
 
 
 def weights_hash(decoder: Decoder) -> str:

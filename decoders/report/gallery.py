@@ -10,7 +10,7 @@ import cv2
 import jinja2
 import numpy as np
 
-from decoders.files import write_text
+from caffe_port.files import write_text
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from caffe_port.pictures import list_images
 from decoders.cli import main, shipped_models, unique_names
-from decoders.images import list_images
 from tests.decoders.pictures import draw, encode, fill
 
 ROOT = Path(__file__).parent.parent.parent

@@ -2,21 +2,20 @@
 
 import io
 import struct
+import subprocess
+import sys
 import tarfile
-import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from caffe_port.pictures import BadImage, decode_image, list_images
 from decoders.images import (
-    BadImage,
     centre_crop,
     cover,
     data_hash,
-    decode_image,
-    list_images,
     random_crop,
     resize,
     save_image,
@@ -26,6 +25,8 @@ from decoders.images import (
     to_pictures,
 )
 from tests.decoders.pictures import draw, encode, fill
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 def shard(path: Path, members: dict[str, bytes]) -> Path:
@@ -118,15 +119,30 @@ def test_text_named_jpg_is_bad(tmp_path: Path) -> None:
         image.read()
 
 
-def test_a_header_that_claims_too_many_pixels_is_bad() -> None:
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
-    data = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
-    with pytest.raises(BadImage, match="bomb"):
-        decode_image(data, "bomb")
+CLAIMS = """
+import struct, sys, zlib
+import {module}
+from caffe_port.pictures import BadImage, decode_image
+header = struct.pack(">IIBBBBB", 20_000, 10_000, 8, 2, 0, 0, 0)
+chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+data = b"\\x89PNG\\r\\n\\x1a\\n" + b"".join(
+    struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+)
+try:
+    decode_image(data, "bomb")
+except BadImage as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("module", ["decoders.evaluation", "decoders.images", "caffe_port.pictures"])
+def test_a_header_that_claims_too_many_pixels_is_bad(module: str) -> None:
+    """Whichever module imports OpenCV first, the limit is set before."""
+    code = CLAIMS.format(module=module)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.startswith("bomb: ")
+    assert "2^27" in done.stdout
+    assert done.stderr == ""
 
 
 def test_missing_and_empty_sources_are_named(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ import pytest
 import safetensors.torch
 import torch
 
+from caffe_port.pictures import list_images
 from decoders import checkpoints, training
 from decoders.config import TrainConfig, learning_rate
 from decoders.data import Samples, load_batches
 from decoders.evaluation import evaluate, read_squares
-from decoders.images import list_images
 from decoders.model import Decoder
 from decoders.representations import REPRESENTATIONS
 from tests.decoders.conftest import STEPS
