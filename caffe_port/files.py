@@ -20,7 +20,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Yields
     ------
     binary file
-        A temporary file in the same folder.
+        A temporary file in the same folder; its `name` is its path.
 
     Raises
     ------
@@ -33,7 +33,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
+        os.close(handle)
+        with open(name, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
