@@ -1,6 +1,4 @@
-"""Caffe nets, read without Caffe: `caffe_port` means a faithful port of Caffe's file formats and layers to
-torch.
-"""
+"""Caffe nets without Caffe: a "port" here is of Caffe's file formats and layers to torch, faithful to the digit."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -135,11 +135,10 @@ def test_a_checkpoint_cut_short_while_written_leaves_the_last_one(
     folder = Path(shutil.copytree(run, tmp_path / "run"))
     before = (folder / checkpoints.STATE).read_bytes()
 
-    def full_disk(tensors: object, path: Path, metadata: object) -> None:
-        Path(path).write_bytes(b"half a file")
+    def full_disk(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(safetensors.torch, "save_file", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
     model, _ = checkpoints.load_run(folder)
     with pytest.raises(OSError, match="No space left"):
         checkpoints.save_state(folder, 99, 0.0, model, torch.optim.Adam(model.parameters()))
