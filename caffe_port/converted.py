@@ -132,7 +132,7 @@ def read_converted(path: str | os.PathLike[str]) -> Converted:
                     f"{path}: field 'format' is {found!r}; a file of `caffe_port convert` has {FORMAT!r}"
                 )
             text = metadata.get("prototxt", "")
-            net = CaffeNet(read_net(parse_text(text, source=f"{path}: field 'prototxt'"), str(path)))
+            net = CaffeNet(read_net(parse_text(text, source=f"{path}: prototxt"), str(path)))
             names = set(file.keys())
             _load_tensors(net, file, names - {MEAN}, path)
             mean = _tensor(file, MEAN, path) if MEAN in names else None

@@ -11,19 +11,13 @@ import pytest
 
 from caffe_port import zoo
 from caffe_port.binary import encode
-from caffe_port.cli import cli, main
+from caffe_port.cli import cli
 from caffe_port.inspection import inspect
 from caffe_port.text import parse_text, read_text
+from tests.caffe_port.command import run
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "caffe"
 MINI = zoo.find("caffenet-mini")
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["caffe_port", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return int(stop.value.code or 0)
 
 
 @pytest.mark.parametrize("name", sorted(cli.commands))
