@@ -30,7 +30,7 @@ from caffe_port.wiring import read_net
 SUFFIX = ".safetensors"
 FORMAT = "caffe_port 1"
 MAX_HEADER = 2**25
-MAX_SIDE = 8192  # of a picture, once warped
+MAX_SIDE = 4096  # of a picture, once warped
 MEAN = "preprocessing/mean"
 
 

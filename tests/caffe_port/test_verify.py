@@ -177,6 +177,19 @@ def test_a_random_dummy_cannot_be_judged_by_the_reference(tmp_path: Path) -> Non
         verify.verify(read_converted(tmp_path / "net.safetensors"), {})
 
 
+def test_two_layers_of_one_name(tmp_path: Path) -> None:
+    net = tmp_path / "net.prototxt"
+    product = """layer { name: "twin" type: "InnerProduct" bottom: "%s" top: "%s" inner_product_param {
+      num_output: 3 weight_filler { type: "xavier" } bias_filler { type: "uniform" } } }"""
+    net.write_text('input: "x" input_shape { dim: [1, 3] }' + product % ("x", "y") + product % ("y", "z"))
+    convert(net, None, tmp_path / "net.safetensors", random_weights=0)
+    (reference,) = verify.verify(read_converted(tmp_path / "net.safetensors"), {"x": np.array([[1, 2, 3]])})[
+        :1
+    ]
+    assert [check.blob for check in reference.blobs] == ["x", "y", "z"]
+    assert reference.off == ()
+
+
 def measures() -> dict[str, tuple[list[float], list[float], float]]:
     inf, nan, lowest = math.inf, math.nan, -float(np.finfo(np.float32).max)
     return {
@@ -303,7 +316,9 @@ def test_opencv_is_a_second_opinion(small: Path, monkeypatch: pytest.MonkeyPatch
     assert [check.blob for check in second.off] == ["prob"]
 
     def refuse(*_: object) -> dict[str, np.ndarray]:
-        raise cv2.error("Can't create layer of type LRN")
+        error = cv2.error()
+        error.err = "Can't create layer of type LRN"
+        raise error
 
     monkeypatch.setattr(opencv, "_forward", refuse)
     _, second = verify.verify(net, inputs)
