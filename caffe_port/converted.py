@@ -142,9 +142,8 @@ def read_converted(path: str | os.PathLike[str]) -> Converted:
     if not all(isinstance(label, str) for label in labels):
         raise ConversionError(f"{path}: field 'labels' is not a list of texts")
     recipe = None if mean is None else _recipe(_json(metadata, "preprocessing", dict, path), mean, path)
-    converted = Converted(net, recipe, tuple(labels), _json(metadata, "origin", dict, path))
     net.weights_report = WeightReport(tuple(place.key for place in net.places() if place.spec.stored))
-    return converted
+    return Converted(net, recipe, tuple(labels), _origin(_json(metadata, "origin", dict, path), path))
 
 
 def _check_header(path: str | os.PathLike[str]) -> None:
@@ -189,6 +188,19 @@ def _json(metadata: Mapping[str, str], name: str, kind: type, path: str | os.Pat
     if not isinstance(value, kind):
         raise ConversionError(f"{path}: field {name!r} is missing or of another kind")
     return value
+
+
+def _origin(origin: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The origin, whose sources and parameters are shown to readers and must be what they are said to be."""
+    sources, parameters = origin.get("sources"), origin.get("parameters")
+    fits = isinstance(sources, dict) and isinstance(parameters, dict)
+    for source in sources.values() if fits else ():
+        fits &= isinstance(source, dict) and all(isinstance(source.get(k), str) for k in ("name", "sha256"))
+    for names in parameters.values() if fits else ():
+        fits &= isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not fits:
+        raise ConversionError(f"{path}: field 'origin' does not say sources and parameters as it must")
+    return origin
 
 
 def _recipe(settings: Mapping[str, Any], mean: np.ndarray, path: str | os.PathLike[str]) -> Recipe:

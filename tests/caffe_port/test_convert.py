@@ -235,6 +235,10 @@ DAMAGED = {
         lambda data: with_metadata(data, labels="{}"),
         "'labels' is missing or of another",
     ),
+    "origin of another form": (
+        lambda data: with_metadata(data, origin='{"sources": {"prototxt": {"name": "x"}}, "parameters": {}}'),
+        "field 'origin' does not say sources",
+    ),
     "huge warp": (
         lambda data: with_metadata(data, preprocessing=HUGE),
         "field 'preprocessing.warp' is not two sizes",

@@ -112,6 +112,21 @@ def test_the_certificate(small: Path, monkeypatch: pytest.MonkeyPatch, capsys: O
     }
 
 
+@pytest.mark.filterwarnings("ignore:.*keep their fillers")
+def test_parameters_that_no_file_gave_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    net = converted("weights_partial", tmp_path)
+    against = "--input", GOLDEN / "small" / "input.npz", "--against", GOLDEN / "weights_partial" / "blobs.npz"
+    assert run(monkeypatch, "verify", net, *against) == 0
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said.startswith("no file gave these parameters, they are filled: '")
+    filled = json.loads(net.with_suffix(".certificate.json").read_text())["net"]["filled"]
+    page = net.with_suffix(".certificate.html").read_text()
+    assert filled
+    assert f"{', '.join(filled)}: no file gave these parameters" in page
+
+
 def test_names_from_files_are_text_in_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = tmp_path / "net.prototxt"
     net.write_text(
