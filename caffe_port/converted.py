@@ -193,11 +193,14 @@ def _json(metadata: Mapping[str, str], name: str, kind: type, path: str | os.Pat
 def _origin(origin: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
     """The origin, whose sources and parameters are shown to readers and must be what they are said to be."""
     sources, parameters = origin.get("sources"), origin.get("parameters")
-    fits = isinstance(sources, dict) and isinstance(parameters, dict)
-    for source in sources.values() if fits else ():
-        fits &= isinstance(source, dict) and all(isinstance(source.get(k), str) for k in ("name", "sha256"))
-    for names in parameters.values() if fits else ():
-        fits &= isinstance(names, list) and all(isinstance(name, str) for name in names)
+    fits = (
+        isinstance(sources, dict)
+        and isinstance(parameters, dict)
+        and all(isinstance(source, dict) for source in sources.values())
+        and all(isinstance(s.get(key), str) for s in sources.values() for key in ("name", "sha256"))
+        and all(isinstance(names, list) for names in parameters.values())
+        and all(isinstance(name, str) for names in parameters.values() for name in names)
+    )
     if not fits:
         raise ConversionError(f"{path}: field 'origin' does not say sources and parameters as it must")
     return origin
