@@ -15,6 +15,7 @@ from caffe_port.converted import Converted, open_net
 from caffe_port.errors import ConversionError
 from caffe_port.files import write_text
 from caffe_port.shapes import show
+from caffe_port.spec import listed
 from caffe_port.verify import MEASURE, BlobCheck, Verdict, random_input, verify
 from caffe_port.versions import versions
 
@@ -36,6 +37,9 @@ code { overflow-wrap: anywhere; font-size: .9em }
 {% for kind, source in c.net.origin.get("sources", {}).items() -%}
 <tr><th>{{ kind }}<td>{{ source.name }}<td><code>{{ source.sha256 }}</code>
 {% endfor -%}
+{% if c.net.filled -%}
+<tr class="off"><th>filled<td colspan="2">{{ c.net.filled|join(", ") }}: no file gave these parameters
+{% endif -%}
 <tr><th>input<td>{{ c.input.name }}<td><code>{{ c.input.sha256 or "" }}</code>
 </table>
 {% for judge in c.judges %}
@@ -94,6 +98,7 @@ def certificate(
             "file": Path(path).name,
             "sha256": sha256(path) if Path(path).is_file() else None,
             "name": converted.net.spec.name,
+            "filled": converted.origin.get("parameters", {}).get("filled", []),
             "origin": converted.origin,
         },
         "input": {"name": input_name, "sha256": input_sha256},
@@ -210,7 +215,8 @@ def _shown(value: float | str) -> str:
 
 def as_text(contents: Mapping[str, Any]) -> str:
     """The certificate in columns, for reading."""
-    lines = []
+    filled = contents["net"]["filled"]
+    lines = [f"no file gave these parameters, they are filled: {listed(filled)}"] if filled else []
     for judge in contents["judges"]:
         name = judge["judge"] + ("" if judge["decides"] else " (does not decide)")
         lines.append(f"{name}: {judge['note']}" if judge["note"] else f"{name}, allowed {judge['rtol']:g}:")

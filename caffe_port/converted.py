@@ -30,7 +30,7 @@ from caffe_port.wiring import read_net
 SUFFIX = ".safetensors"
 FORMAT = "caffe_port 1"
 MAX_HEADER = 2**25
-MAX_SIDE = 8192  # of a picture, once warped
+MAX_SIDE = 4096  # of a picture, once warped
 MEAN = "preprocessing/mean"
 
 
@@ -132,7 +132,7 @@ def read_converted(path: str | os.PathLike[str]) -> Converted:
                     f"{path}: field 'format' is {found!r}; a file of `caffe_port convert` has {FORMAT!r}"
                 )
             text = metadata.get("prototxt", "")
-            net = CaffeNet(read_net(parse_text(text, source=f"{path}: field 'prototxt'"), str(path)))
+            net = CaffeNet(read_net(parse_text(text, source=f"{path}: prototxt"), str(path)))
             names = set(file.keys())
             _load_tensors(net, file, names - {MEAN}, path)
             mean = _tensor(file, MEAN, path) if MEAN in names else None
@@ -142,9 +142,8 @@ def read_converted(path: str | os.PathLike[str]) -> Converted:
     if not all(isinstance(label, str) for label in labels):
         raise ConversionError(f"{path}: field 'labels' is not a list of texts")
     recipe = None if mean is None else _recipe(_json(metadata, "preprocessing", dict, path), mean, path)
-    converted = Converted(net, recipe, tuple(labels), _json(metadata, "origin", dict, path))
     net.weights_report = WeightReport(tuple(place.key for place in net.places() if place.spec.stored))
-    return converted
+    return Converted(net, recipe, tuple(labels), _origin(_json(metadata, "origin", dict, path), path))
 
 
 def _check_header(path: str | os.PathLike[str]) -> None:
@@ -189,6 +188,22 @@ def _json(metadata: Mapping[str, str], name: str, kind: type, path: str | os.Pat
     if not isinstance(value, kind):
         raise ConversionError(f"{path}: field {name!r} is missing or of another kind")
     return value
+
+
+def _origin(origin: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The origin, whose sources and parameters are shown to readers and must be what they are said to be."""
+    sources, parameters = origin.get("sources"), origin.get("parameters")
+    fits = (
+        isinstance(sources, dict)
+        and isinstance(parameters, dict)
+        and all(isinstance(source, dict) for source in sources.values())
+        and all(isinstance(s.get(key), str) for s in sources.values() for key in ("name", "sha256"))
+        and all(isinstance(names, list) for names in parameters.values())
+        and all(isinstance(name, str) for names in parameters.values() for name in names)
+    )
+    if not fits:
+        raise ConversionError(f"{path}: field 'origin' does not say sources and parameters as it must")
+    return origin
 
 
 def _recipe(settings: Mapping[str, Any], mean: np.ndarray, path: str | os.PathLike[str]) -> Recipe:

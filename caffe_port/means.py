@@ -78,7 +78,7 @@ def read_npy(buffer: Buffer) -> np.ndarray:
     stop = start + int.from_bytes(raw[8:start], "little")
     if match is None or match.end() != stop:
         raise ConversionError(
-            f"{buffer.source}: not an .npy file of numbers; a mean holds floats or integers"
+            f"{buffer.source}: not an .npy file of numbers; floats and integers are read"
         )
     dtype = np.dtype(match[1].decode())
     shape = tuple(int(part) for part in match[3].decode().split(",") if part.strip())

@@ -6,7 +6,7 @@ forward leaves: a blob that an in-place layer or an alias writes over has the la
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,13 @@ _MAX_SHAPES = 4096  # remembered shapes of layers, for nets that see ever new si
 def attribute(key: str) -> str:
     """Name under which a module may hold the parameter `key`."""
     return key.replace("%", "%25").replace(".", "%2E")
+
+
+class _Route(NamedTuple):
+    """What it takes to make some blobs: steps, each with the memories that nothing needs after it, and inputs."""
+
+    steps: tuple[tuple[Step, tuple[int, ...]], ...]
+    inputs: tuple[str, ...]
 
 
 class CaffeNet(nn.Module):
@@ -59,8 +66,8 @@ class CaffeNet(nn.Module):
         self.plan = make_plan(spec)
         self.inputs: dict[str, Shape] = dict(spec.inputs)
         self.outputs = self.plan.outputs
-        self._known_shapes: dict[tuple[str, tuple[Shape, ...]], list[Shape]] = {}
-        self._needed: dict[tuple[str, ...], tuple[tuple[Step, tuple[int, ...]], ...]] = {}
+        self._known_shapes: dict[tuple[int, tuple[Shape, ...]], list[Shape]] = {}
+        self._routes: dict[tuple[str, ...], _Route] = {}
         for place in self.places():
             empty = torch.empty(place.spec.shape, device="meta")
             if place.spec.trainable:
@@ -71,14 +78,14 @@ class CaffeNet(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles hold: the plan is made again from the spec."""
-        made = ("plan", "_known_shapes", "_needed")
+        made = ("plan", "_known_shapes", "_routes")
         return {name: value for name, value in self.__dict__.items() if name not in made}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.plan = make_plan(self.spec)
         self._known_shapes = {}
-        self._needed = {}
+        self._routes = {}
 
     def places(self) -> Iterable[BlobPlace]:
         """Parameter blobs that no other layer owns, in the order of the layers."""
@@ -137,39 +144,39 @@ class CaffeNet(nn.Module):
         """
         return self._run((blob,), data, inputs)[blob]
 
-    def _steps(self, names: tuple[str, ...]) -> tuple[tuple[Step, tuple[int, ...]], ...]:
-        """Steps for the named blobs, each with the memories that nothing needs after it."""
-        if names not in self._needed:
+    def _route(self, names: tuple[str, ...]) -> "_Route":
+        """What the named blobs need."""
+        if names not in self._routes:
             if unknown := [name for name in names if name not in self.plan.memory]:
                 raise ValueError(
                     f"{self.spec.source}: blob {quote(unknown[0])} is not in the net; blobs are "
                     f"{listed(self.plan.memory)}"
                 )
             kept = {self.plan.memory[name] for name in names}
+            read = set(kept)
             steps = []
             for step in reversed(self.plan.needed(names)):
                 done = {*step.reads, *step.writes} - kept
                 kept |= done
+                read.update(step.reads)
                 steps.append((step, tuple(done)))
-            self._needed[names] = tuple(reversed(steps))
-        return self._needed[names]
+            inputs = tuple(name for name in self.inputs if self.plan.memory[name] in read)
+            self._routes[names] = _Route(tuple(reversed(steps)), inputs)
+        return self._routes[names]
 
     def _run(self, names: tuple[str, ...], data: Any, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        steps = self._steps(names)
-        given = self._given(data, inputs, [step for step, _ in steps])
-        values: dict[int, torch.Tensor] = {}
-        shapes: dict[str, Shape] = {}
+        route = self._route(names)
+        given = self._given(data, inputs, route.inputs)
+        values = {self.plan.memory[name]: value for name, value in given.items()}
+        shapes: dict[str, Shape] = {name: tuple(value.shape) for name, value in given.items()}
 
         def view(name: str, memory: int) -> torch.Tensor:
             value, shape = values[memory], shapes[name]
             return value if value.shape == shape else value.reshape(shape)
 
-        for step, done in steps:
+        for step, done in route.steps:
             layer = step.layer
-            if layer.type == "Input":
-                for top, memory in zip(layer.tops, step.writes, strict=True):
-                    values[memory], shapes[top] = given[top], tuple(given[top].shape)
-            else:
+            if layer.type != "Input":
                 bottoms = [view(*pair) for pair in zip(layer.bottoms, step.reads, strict=True)]
                 tops = self._step(step, bottoms)
                 for top, memory, value in zip(layer.tops, step.writes, tops, strict=True):
@@ -197,11 +204,12 @@ class CaffeNet(nn.Module):
     def _shapes(self, step: Step, bottoms: list[torch.Tensor]) -> list[Shape]:
         """The tops' shapes for these bottoms, which must fit the parameters."""
         found = tuple(tuple(bottom.shape) for bottom in bottoms)
+        if torch.compiler.is_compiling():  # sizes may be symbols, which a comparison would fix
+            return step.row.shape(step.layer.params, found, len(step.layer.tops))
         if found == step.bottom_shapes:
             return list(step.top_shapes)
-        traced = torch.compiler.is_compiling()
-        key = (step.layer.tops[0] if step.layer.tops else step.layer.name, found)
-        if not traced and key in self._known_shapes:
+        key = (id(step), found)
+        if key in self._known_shapes:
             return self._known_shapes[key]
         with naming(self.spec.source, step.layer):
             shapes, blobs = infer(step.layer, step.row, found)
@@ -211,14 +219,13 @@ class CaffeNet(nn.Module):
                         f"field 'bottom': shape {show(found[0])} needs parameter blob {position} of shape "
                         f"{show(blob.shape)}; the net has {show(place.spec.shape)}"
                     )
-        if not traced:
-            if len(self._known_shapes) >= _MAX_SHAPES:
-                self._known_shapes.clear()
-            self._known_shapes[key] = shapes
+        if len(self._known_shapes) >= _MAX_SHAPES:
+            self._known_shapes.clear()
+        self._known_shapes[key] = shapes
         return shapes
 
-    def _given(self, data: Any, inputs: Mapping[str, Any], steps: list[Step]) -> dict[str, torch.Tensor]:
-        """The inputs that the steps need, as tensors of the net's type and place."""
+    def _given(self, data: Any, inputs: Mapping[str, Any], wanted: Iterable[str]) -> dict[str, torch.Tensor]:
+        """The wanted inputs as tensors of the net's type and place."""
         given = dict(inputs)
         if data is not None:
             rest = [name for name in self.inputs if name not in given]
@@ -230,7 +237,6 @@ class CaffeNet(nn.Module):
                 f"{self.spec.source}: input {quote(unknown[0])} is not in the net; inputs are "
                 f"{listed(self.inputs)}"
             )
-        wanted = [top for step in steps if step.layer.type == "Input" for top in step.layer.tops]
         missing = [name for name in wanted if name not in given]
         if missing:
             raise ValueError(

@@ -4,9 +4,11 @@ OpenCV leaves Caffe's rules in places, so what it says never fails a net; it is 
 decide. Only the net's outputs are compared: OpenCV knows results by layer, and writes in place as it likes.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what OpenCV cannot do is said once, by the verdict
 import cv2
 import numpy as np
 import torch

@@ -182,8 +182,8 @@ def verify(
         return (compare(net, found, against, judge, rtol),)
     from caffe_port.opencv import opencv_verdict
 
-    second = opencv_verdict(net, found, given, rtol)
     reference = compare(net, found, reference_blobs(net, given, progress), "float64 reference", rtol)
+    second = opencv_verdict(net, found, given, rtol)
     return (reference, *([second] if second is not None else []))
 
 
@@ -198,9 +198,13 @@ def reference_blobs(
                 f"{net.spec.source}: {step.layer}: field 'data_filler' is random; only arrays of Caffe "
                 "(--against) could tell"
             )
-    params = {name: [blob.detach().numpy() for blob in blobs] for name, blobs in net.params.items()}
+    layers, params = [], {}
+    for number, (layer, step) in enumerate(zip(net.spec.message["layer"], net.plan.steps, strict=True)):
+        layers.append({**layer, "name": str(number)})  # Caffe allows two layers of one name
+        own = (net.blob_tensor(place) for place in step.blobs if place.spec.stored)
+        params[str(number)] = [blob.detach().numpy() for blob in own]
     with np.errstate(all="ignore"):
-        blobs = forward({"layer": progress(net.spec.message["layer"])}, params, inputs)
+        blobs = forward({"layer": progress(layers)}, params, inputs)
         return {name: blob.astype(np.float32) for name, blob in blobs.items()}
 
 

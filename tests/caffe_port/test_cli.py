@@ -11,19 +11,13 @@ import pytest
 
 from caffe_port import zoo
 from caffe_port.binary import encode
-from caffe_port.cli import cli, main
+from caffe_port.cli import OneLineErrors, cli
 from caffe_port.inspection import inspect
 from caffe_port.text import parse_text, read_text
+from tests.caffe_port.command import run
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "caffe"
 MINI = zoo.find("caffenet-mini")
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["caffe_port", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return int(stop.value.code or 0)
 
 
 @pytest.mark.parametrize("name", sorted(cli.commands))
@@ -247,3 +241,33 @@ def test_warnings_are_one_line(
     assert parse_text(out, source="out") == {"layer": [{"name": "r", "type": "ReLU"}]}
     wanted = "layer 'r': V0 type 'relu' has no field 'pad': left out, as Caffe does"
     assert err == f"caffe_port: warning: {path}: {wanted}\n"
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (ValueError("two\nlines"), 2, "group: two lines\n"),
+        (TypeError("an input is a list"), 2, "group: an input is a list\n"),
+        (MemoryError(), 2, "group: MemoryError\n"),
+        (FileNotFoundError(2, "No such file", "x.png"), 2, "group: x.png: No such file\n"),
+        (click.UsageError("no such thing"), 2, "group: no such thing\n"),
+        (click.Abort(), 130, ""),
+    ],
+)
+def test_groups_answer_in_one_line(
+    capsys: pytest.CaptureFixture[str], raised: Exception, status: int, said: str
+) -> None:
+    """The group's class serves other command lines too."""
+
+    @click.group(cls=OneLineErrors, name="group")
+    def group() -> None:
+        """A group."""
+
+    @group.command()
+    def go() -> None:
+        raise raised
+
+    with pytest.raises(SystemExit) as stop:
+        group(["go"])
+    assert stop.value.code == status
+    assert capsys.readouterr().err == said
