@@ -18,7 +18,7 @@ from caffe_port.text import parse_text
 from caffe_port.verify import reference_blobs
 from caffe_port.wiring import read_net
 from tests.caffe_port.command import run
-from tests.caffe_port.photos import draw, encode, fill
+from tests.photos import draw, encode, fill
 from tests.tolerances import close
 
 Output = pytest.CaptureFixture[str]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.caffe_port.command import run
-from tests.caffe_port.photos import fill
+from tests.photos import fill
 
 NETS = {"real_lenet": 10, "real_cifar10_quick": 10, "real_mtcnn_det1": 2}  # classes
 

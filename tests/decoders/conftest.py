@@ -7,7 +7,7 @@ import torch
 
 from decoders.config import TrainConfig
 from decoders.training import train
-from tests.decoders.pictures import fill
+from tests.photos import fill
 
 STEPS = 12
 

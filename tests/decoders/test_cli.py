@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from caffe_port.pictures import list_images
 from decoders.cli import main, shipped_models, unique_names
-from tests.decoders.pictures import draw, encode, fill
+from tests.photos import draw, encode, fill
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -1,17 +1,14 @@
-"""Finding, decoding, cropping and saving pictures, good ones and bad ones."""
+"""Cropping, batching, hashing and saving pictures."""
 
-import io
-import struct
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from caffe_port.pictures import BadImage, decode_image, list_images
+from caffe_port.pictures import list_images
 from decoders.images import (
     centre_crop,
     cover,
@@ -24,18 +21,9 @@ from decoders.images import (
     to_batch,
     to_pictures,
 )
-from tests.decoders.pictures import draw, encode, fill
+from tests.photos import draw, fill
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-def shard(path: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
 
 
 @pytest.fixture
@@ -44,79 +32,6 @@ def folder(tmp_path: Path) -> Path:
     fill(tmp_path / "photos" / "deeper", 1, first=2)
     (tmp_path / "photos" / "notes.txt").write_text("not a picture")
     return tmp_path / "photos"
-
-
-def test_a_folder_is_searched_recursively(folder: Path) -> None:
-    assert [image.name for image in list_images([folder])] == [
-        "deeper/picture-002.png",
-        "picture-000.png",
-        "picture-001.png",
-    ]
-
-
-def test_list_shard_glob_and_file_give_the_same_pixels(folder: Path, tmp_path: Path) -> None:
-    path = folder / "picture-001.png"
-    listing = tmp_path / "list.txt"
-    listing.write_text("photos/picture-001.png\n\n")
-    tar = shard(tmp_path / "shard.tar", {"readme.txt": b"no", "a/picture-001.png": path.read_bytes()})
-    for source in (path, listing, tar, folder / "*001.png", tmp_path / "*.tar"):
-        (image,) = list_images([source])
-        assert np.array_equal(image.read(), draw(1)), source
-
-
-@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".webp", ".jpg"])
-def test_every_format_is_read(tmp_path: Path, suffix: str) -> None:
-    fill(tmp_path, 1, suffix=suffix)
-    (image,) = list_images([tmp_path])
-    difference = np.abs(image.read().astype(int) - draw(0))
-    assert difference.mean() < (4 if suffix in (".jpg", ".webp") else 1e-9)
-
-
-def test_grey_16_bit_and_transparent_pictures_become_rgb() -> None:
-    grey = np.arange(48, dtype=np.uint8).reshape(6, 8)
-    assert np.array_equal(decode_image(encode(grey, ".png"), "grey"), grey[..., None].repeat(3, 2))
-    deep = grey.astype(np.uint16) * 256 + 255
-    assert np.array_equal(decode_image(encode(deep, ".png"), "deep"), grey[..., None].repeat(3, 2))
-    veiled = np.dstack([draw(0, 6, 8)[..., ::-1], grey])
-    assert np.array_equal(decode_image(encode(veiled, ".png"), "veiled"), draw(0, 6, 8))
-
-
-def cmyk_tiff(cyan: int, magenta: int, yellow: int, black: int) -> bytes:
-    """A 2x2 uncompressed CMYK TIFF, written field by field (TIFF 6.0, section 16)."""
-    fields = [
-        (256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 4, 134), (259, 3, 1, 1), (262, 3, 1, 5),
-        (273, 4, 1, 142), (277, 3, 1, 4), (278, 3, 1, 2), (279, 4, 1, 16), (332, 3, 1, 1),
-    ]  # fmt: skip
-    directory = b"".join(struct.pack("<HHII", *field) for field in fields)
-    bits = struct.pack("<4H", 8, 8, 8, 8)
-    return (
-        b"II*\0"
-        + struct.pack("<IH", 8, len(fields))
-        + directory
-        + bytes(4)
-        + bits
-        + bytes((cyan, magenta, yellow, black)) * 4
-    )
-
-
-def test_cmyk_becomes_rgb() -> None:
-    rgb = decode_image(cmyk_tiff(55, 215, 165, 0), "cmyk")
-    assert np.abs(rgb.astype(int) - (200, 40, 90)).max() <= 1
-
-
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tiff", ".bmp"])
-@pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.98])
-def test_truncated_files_are_bad(suffix: str, kept: float) -> None:
-    data = encode(draw(3), suffix)
-    with pytest.raises(BadImage, match=r"^cut\.file: "):
-        decode_image(data[: int(len(data) * kept)], "cut.file")
-
-
-def test_text_named_jpg_is_bad(tmp_path: Path) -> None:
-    (tmp_path / "letter.jpg").write_text("dear reader\n" * 50)
-    (image,) = list_images([tmp_path])
-    with pytest.raises(BadImage, match=r"letter\.jpg: not a picture"):
-        image.read()
 
 
 CLAIMS = """
@@ -143,25 +58,6 @@ def test_a_header_that_claims_too_many_pixels_is_bad(module: str) -> None:
     assert done.stdout.startswith("bomb: ")
     assert "2^27" in done.stdout
     assert done.stderr == ""
-
-
-def test_missing_and_empty_sources_are_named(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"empty: no pictures found; .*\.png"):
-        list_images([tmp_path / "empty"])
-    with pytest.raises(FileNotFoundError, match="nowhere: does not exist"):
-        list_images([tmp_path / "nowhere"])
-    with pytest.raises(FileNotFoundError, match="nothing matches"):
-        list_images([tmp_path / "*.jpg"])
-    (tmp_path / "list.txt").write_text("gone.png\n")
-    with pytest.raises(FileNotFoundError, match=r"list\.txt, line 1: 'gone\.png'"):
-        list_images([tmp_path / "list.txt"])
-    (tmp_path / "noise.bin").write_bytes(bytes(range(256)))
-    with pytest.raises(ValueError, match=r"noise\.bin: neither a picture"):
-        list_images([tmp_path / "noise.bin"])
-    (tmp_path / "cut.tar").write_bytes(b"x" * 700)
-    with pytest.raises(ValueError, match=r"cut\.tar: not a readable tar"):
-        list_images([tmp_path / "cut.tar"])
 
 
 def test_hash_depends_on_names_and_sizes_not_on_place(folder: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import kernels
 from decoders.images import to_batch
 from decoders.representations import REPRESENTATIONS, representation
 from decoders.specs import DECODERS
-from tests.decoders.pictures import draw
+from tests.photos import draw
 
 
 def test_every_representation_has_a_decoder() -> None:

@@ -23,7 +23,7 @@ from decoders.evaluation import evaluate, read_squares
 from decoders.model import Decoder
 from decoders.representations import REPRESENTATIONS
 from tests.decoders.conftest import STEPS
-from tests.decoders.pictures import fill
+from tests.photos import fill
 
 
 def state_of(folder: Path) -> dict[str, torch.Tensor]:
