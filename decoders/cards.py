@@ -14,10 +14,12 @@ def training_card(
     step: int,
     seconds: float,
     pictures: int,
-    data_hash: str,
+    origin: dict[str, Any],
     evaluation: Evaluation | None,
 ) -> dict[str, Any]:
     """Describe a trained decoder: representation, preprocessing, shapes, data, settings, versions and error.
+
+    ``origin`` holds the fields of `checkpoints.Origin`.
 
     Returns
     -------
@@ -41,7 +43,7 @@ def training_card(
             "step": step,
             "hours": round(seconds / 3600, 3),
             "pictures": pictures,
-            "data_hash": data_hash,
+            **origin,
             "val_error": evaluation and evaluation.error,
             "val_images": evaluation and evaluation.images,
         },

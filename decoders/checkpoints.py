@@ -47,7 +47,21 @@ class Snapshot:
     tensors: dict[str, torch.Tensor]
 
 
-def start(folder: Path, config: TrainConfig, data_hash: str) -> None:
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """What a run was made from, besides its settings.
+
+    Attributes
+    ----------
+    data_hash : of the training pictures.
+    started_from : the ``training`` entry of the card of the run whose weights it began with; None for random ones.
+    """
+
+    data_hash: str
+    started_from: dict[str, Any] | None = None
+
+
+def start(folder: Path, config: TrainConfig, origin: Origin) -> None:
     """Make a run folder with its ``config.json``.
 
     Raises
@@ -59,31 +73,35 @@ def start(folder: Path, config: TrainConfig, data_hash: str) -> None:
             f"{folder}: holds a run already; continue it with --resume, or choose another --out"
         )
     (folder / SAMPLES).mkdir(parents=True, exist_ok=True)
-    write_json(folder / CONFIG, config.as_json() | {"data_hash": data_hash})
+    write_json(folder / CONFIG, config.as_json() | dataclasses.asdict(origin))
 
 
-def read_config(folder: Path) -> tuple[TrainConfig, str]:
-    """The settings of a run and the hash of its training data.
+def read_config(folder: Path) -> tuple[TrainConfig, Origin]:
+    """The settings of a run and what it was made from.
 
     Raises
     ------
     FileNotFoundError, ValueError : if ``config.json`` is missing or damaged.
     """
     value = read_json(folder / CONFIG)
-    data_hash = value.pop("data_hash", "")
-    return TrainConfig.from_json(value, str(folder / CONFIG)), data_hash
+    origin = Origin(value.pop("data_hash", ""), value.pop("started_from", None))
+    return TrainConfig.from_json(value, str(folder / CONFIG)), origin
 
 
-def continue_run(folder: Path, config: TrainConfig, data_hash: str, *, pictures: int, done: int) -> None:
+def continue_run(folder: Path, config: TrainConfig, data_hash: str, *, pictures: int, done: int) -> Origin:
     """Make ``config`` the settings of a run from here on, if what it did so far would have been the same.
 
     Where and how fast it runs may change, and so may its length, as long as the rate has not begun to fall.
+
+    Returns
+    -------
+    What the run was made from.
 
     Raises
     ------
     ValueError : if it would not; the text names the fields that differ. The folder stays as it was.
     """
-    saved, saved_hash = read_config(folder)
+    saved, origin = read_config(folder)
     old, new = saved.as_json(), config.as_json()
     fixed = old.keys() - FREE_ON_RESUME - {"steps", "epochs"}
     refused = [f"{name} was {old[name]}, is {new[name]}" for name in sorted(fixed) if old[name] != new[name]]
@@ -91,7 +109,7 @@ def continue_run(folder: Path, config: TrainConfig, data_hash: str, *, pictures:
         raise ValueError(
             f"{folder / CONFIG}: {'; '.join(refused)}; resume with the same options, or start a new run"
         )
-    if saved_hash != data_hash:
+    if origin.data_hash != data_hash:
         raise ValueError(f"{folder / CONFIG}: the training pictures are not those the run was started with")
     before, now = saved.total_steps(pictures), config.total_steps(pictures)
     last = max(0, done - 1)
@@ -100,7 +118,8 @@ def continue_run(folder: Path, config: TrainConfig, data_hash: str, *, pictures:
             f"{folder / CONFIG}: the run was to take {before} steps and has done {done}; {now} steps would have used "
             "other learning rates by now; the length can change while the rate has not begun to fall"
         )
-    write_json(folder / CONFIG, new | {"data_hash": data_hash})
+    write_json(folder / CONFIG, new | dataclasses.asdict(origin))
+    return origin
 
 
 def save_state(
@@ -141,7 +160,7 @@ def restore(saved: Snapshot, model: torch.nn.Module, optimiser: torch.optim.Opti
     ------
     ValueError : if the snapshot's tensors are not the model's.
     """
-    _load_weights(model, {n[6:]: t for n, t in saved.tensors.items() if n.startswith("model.")}, source)
+    _copy_tensors(model, {n[6:]: t for n, t in saved.tensors.items() if n.startswith("model.")}, source)
     for name, parameter in model.named_parameters():
         shapes = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
         moments = {}
@@ -171,12 +190,22 @@ def load_run(folder: Path) -> tuple[Decoder, dict[str, Any]]:
     """
     config, _ = read_config(folder)
     model = Decoder(config.spec, upconv=config.upconv)
+    return model.eval(), load_weights(folder, model)
+
+
+def load_weights(folder: Path, model: torch.nn.Module) -> dict[str, Any]:
+    """Put the trained weights of a run folder into ``model``; return the card beside them.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : if the file is missing, damaged, or of another decoder.
+    """
     path = folder / MODEL
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no weights; the folder holds no trained decoder")
     tensors, metadata = _read(path)
-    _load_weights(model, tensors, path)
-    return model.eval(), json.loads(metadata["card"])
+    _copy_tensors(model, tensors, path)
+    return json.loads(metadata["card"])
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -187,7 +216,7 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         raise ValueError(f"{path}: damaged ({error}); take another copy, or train again") from error
 
 
-def _load_weights(model: torch.nn.Module, tensors: dict[str, torch.Tensor], source: Path) -> None:
+def _copy_tensors(model: torch.nn.Module, tensors: dict[str, torch.Tensor], source: Path) -> None:
     """Copy every tensor into the model, after checking that names and shapes are the model's."""
     own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}

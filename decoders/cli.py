@@ -100,6 +100,8 @@ def list_command(table: str | None, width: float, as_json: bool) -> None:
 @click.option("--warmup", type=int, help="Steps of linear warm-up.  [500]")
 @click.option("--clip", type=float, help="Largest gradient norm.  [0.5]")
 @click.option("--image-size", type=int, help="Side of the training crops.  [256]")
+@click.option("--zoom", type=float, help="Crops are cut up to this factor larger and scaled down.  [1.0]")
+@click.option("--init", metavar="RUN", help="Start from the weights of another run folder.")
 @click.option("--seed", type=int, help="Of weights, order, crops and mirroring.  [0]")
 @click.option(
     "--upconv", type=click.Choice(["literal", "fused"]), help="How up-convolutions are computed.  [fused]"

@@ -23,6 +23,8 @@ class TrainConfig:
     warmup : steps of linear warm-up.
     clip : largest gradient norm.
     image_size : side of the training crops, a multiple of the representation's ``multiple``.
+    zoom : crops are cut up to this factor larger and scaled down; 1 for no scaling.
+    init : a run folder whose weights the run starts from, instead of random ones.
     seed : of weights, order, crops and mirroring.
     upconv : ``fused`` or ``literal``.
     device : ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -49,6 +51,8 @@ class TrainConfig:
     warmup: int = 500
     clip: float = 0.5
     image_size: int = 256
+    zoom: float = 1.0
+    init: str = ""
     seed: int = 0
     upconv: str = "fused"
     device: str = "auto"
@@ -78,6 +82,8 @@ class TrainConfig:
             raise ValueError(
                 f"val_images is {self.val_images}; the error is normalised over pairs and needs 2 or more"
             )
+        if not 1 <= self.zoom <= 4:
+            raise ValueError(f"zoom is {self.zoom}; it must be at least 1 and at most 4")
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"val_fraction is {self.val_fraction}; it must lie between 0 and 1")
 

@@ -44,7 +44,7 @@ class Samples:
     ----------
     images : the training pictures.
     representation : pictures are scaled to cover its ``image_size`` before they are cropped.
-    crop_size : side of the square crops.
+    crop_size, zoom : of the square crops; see `random_crop`.
     seed : of order, crops and mirroring.
     cache_bytes : decoded pictures are kept in memory up to this many bytes.
     """
@@ -55,12 +55,14 @@ class Samples:
         representation: Representation,
         *,
         crop_size: int,
+        zoom: float = 1.0,
         seed: int,
         cache_bytes: int,
     ) -> None:
         self.images = images
         self.representation = representation
         self.crop_size = crop_size
+        self.zoom = zoom
         self.seed = seed
         self._free_bytes = cache_bytes
         self._cache: dict[int, np.ndarray] = {}
@@ -80,7 +82,7 @@ class Samples:
         rng = np.random.default_rng([self.seed, 1, position])
         for _ in range(_ATTEMPTS):
             try:
-                return random_crop(self._covering(index), self.crop_size, rng)
+                return random_crop(self._covering(index), self.crop_size, rng, zoom=self.zoom)
             except BadImage as error:
                 bad.append(str(error))
                 index = int(rng.integers(len(self.images)))

@@ -71,16 +71,20 @@ def _cut_centre(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return image[top : top + height, left : left + width]
 
 
-def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Cut a random ``size`` x ``size`` square and mirror it half of the time.
+def random_crop(image: np.ndarray, size: int, rng: np.random.Generator, *, zoom: float = 1.0) -> np.ndarray:
+    """Cut a random square, scale it down to ``size`` x ``size``, and mirror it half of the time.
 
     Parameters
     ----------
     image : (H, W, 3) uint8 with both sides at least ``size``.
+    zoom : the square's side is up to this factor larger than ``size``, as far as the picture goes; 1 for no scaling.
     """
-    top = int(rng.integers(image.shape[0] - size + 1))
-    left = int(rng.integers(image.shape[1] - size + 1))
-    square = image[top : top + size, left : left + size]
+    largest = min(image.shape[0], image.shape[1], round(size * zoom))
+    side = round(size * (largest / size) ** rng.random()) if zoom > 1 else size
+    top = int(rng.integers(image.shape[0] - side + 1))
+    left = int(rng.integers(image.shape[1] - side + 1))
+    square = image[top : top + side, left : left + side]
+    square = square if side == size else resize(square, size, size)
     return np.ascontiguousarray(square[:, ::-1] if rng.random() < 0.5 else square)
 
 

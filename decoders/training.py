@@ -138,12 +138,19 @@ class _Run:
         if resume:
             self._restore()
         else:
-            checkpoints.start(folder, config, self.data_hash)
+            self._start()
+
+    def _start(self) -> None:
+        before = checkpoints.load_weights(Path(self.config.init), self.model) if self.config.init else None
+        self.origin = checkpoints.Origin(self.data_hash, before and before["training"])
+        checkpoints.start(self.folder, self.config, self.origin)
 
     def _restore(self) -> None:
         saved = checkpoints.load_state(self.folder)
         pictures = len(self.training)
-        checkpoints.continue_run(self.folder, self.config, self.data_hash, pictures=pictures, done=saved.step)
+        self.origin = checkpoints.continue_run(
+            self.folder, self.config, self.data_hash, pictures=pictures, done=saved.step
+        )
         checkpoints.restore(saved, self.model, self.optimiser, self.folder / checkpoints.STATE)
         self.step, self.seconds = saved.step, saved.seconds
         checkpoints.truncate_log(self.folder, saved.step)
@@ -153,6 +160,7 @@ class _Run:
             self.training,
             self.representation,
             crop_size=self.config.image_size,
+            zoom=self.config.zoom,
             seed=self.config.seed,
             cache_bytes=int(self.config.cache_gib * 2**30),
         )
@@ -227,7 +235,7 @@ class _Run:
             step=self.step,
             seconds=self.seconds,
             pictures=len(self.training),
-            data_hash=self.data_hash,
+            origin=dataclasses.asdict(self.origin),
             evaluation=self.evaluation,
         )
 

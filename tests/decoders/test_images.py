@@ -108,6 +108,19 @@ def test_random_crops_are_parts_of_the_picture_or_mirrored_ones() -> None:
         assert min(scores) < 100  # of some 3e6: the template match rounds
 
 
+def test_zoomed_crops_are_larger_parts_scaled_down() -> None:
+    """On a ramp of one grey level a pixel, the step between a crop's columns is the factor it was scaled by."""
+    ramp = np.arange(200, dtype=np.uint8)[None, :, None].repeat(200, 0).repeat(3, 2)
+    steps = []
+    for seed in range(50):
+        crop = random_crop(ramp, 64, np.random.default_rng(seed), zoom=2).astype(float)
+        assert crop.shape == (64, 64, 3)
+        steps.append(abs(crop[0, -1, 0] - crop[0, 0, 0]) / 63)
+    assert 1 <= min(steps) < 1.1
+    assert 1.8 < max(steps) <= 2.02
+    assert random_crop(ramp, 150, np.random.default_rng(0), zoom=4).shape == (150, 150, 3)
+
+
 def test_batches_and_pictures_are_inverses() -> None:
     pictures = np.stack([draw(0), draw(1)])
     batch = to_batch(pictures)

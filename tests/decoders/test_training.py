@@ -195,6 +195,21 @@ def test_a_run_cannot_change_length_once_its_rate_fell(run: Path, config: TrainC
         training.train(dataclasses.replace(config, steps=steps), run, resume=True, quiet=True)
 
 
+def test_a_run_can_start_from_another_s_weights(run: Path, config: TrainConfig, tmp_path: Path) -> None:
+    config = dataclasses.replace(config, init=str(run), steps=5, lr=1e-12)
+    training.train(config, tmp_path / "run", quiet=True)
+    before, _ = checkpoints.load_run(run)
+    after, card = checkpoints.load_run(tmp_path / "run")
+    for one, two in zip(before.parameters(), after.parameters(), strict=True):
+        assert torch.allclose(one, two, atol=1e-9)
+    assert card["training"]["started_from"]["step"] == STEPS
+    assert checkpoints.read_config(tmp_path / "run")[1].started_from == card["training"]["started_from"]
+    wider = dataclasses.replace(config, width=0.125)
+    with pytest.raises(ValueError, match="another decoder"):
+        training.train(wider, tmp_path / "wider", quiet=True)
+    assert not (tmp_path / "wider").exists()
+
+
 def test_resuming_with_other_pictures_is_refused(config: TrainConfig, tmp_path: Path) -> None:
     photos = fill(tmp_path / "photos", 20)
     config = dataclasses.replace(config, images=(str(photos),), steps=5)

@@ -30,7 +30,9 @@ def config() -> TrainConfig:
 
 @pytest.fixture(scope="session")
 def card() -> dict[str, Any]:
-    return training_card(config(), step=3, seconds=36.0, pictures=20, data_hash="00" * 32, evaluation=None)
+    return training_card(
+        config(), step=3, seconds=36.0, pictures=20, origin={"data_hash": "00" * 32}, evaluation=None
+    )
 
 
 @pytest.fixture(scope="session", params=["fp32", "fp16"])
