@@ -167,9 +167,9 @@ def _deconv_blobs(p: ConvolutionSpec, bottoms: Sequence[Shape]) -> list[BlobSpec
 def _laid_out(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """The bottom in the memory order in which torch convolves fastest on a CPU.
 
-    Pictures (4 channels or fewer) with channels last: half the time, and what follows them profits too. Others
-    channels first, since torch would reorder the weights at every call. Weights with channels last are the
-    caller's choice for all.
+    Pictures (4 channels or fewer) with channels last: half the time, and what follows them profits too.
+    Others channels first, since torch would reorder the weights at every call. Weights with channels last
+    are the caller's choice for all.
     """
     if x.dim() != 4 or x.device.type != "cpu" or torch.compiler.is_compiling():
         return x
