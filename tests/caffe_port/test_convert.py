@@ -309,6 +309,20 @@ def test_mutated_files_are_refused_or_read(tmp_path: Path, small: Path) -> None:
     assert all(refusal.startswith(str(path)) for refusal in refusals)
 
 
+def test_parameters_have_memory_of_their_own(tmp_path: Path, small: Path) -> None:
+    """A file that is written over later does not change the net."""
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(small.read_bytes())
+    converted = read_converted(path)
+    before = {name: [blob.clone() for blob in blobs] for name, blobs in converted.net.params.items()}
+    with path.open("r+b") as file:
+        file.write(b"\xff" * path.stat().st_size)
+    for name, blobs in converted.net.params.items():
+        assert all(torch.equal(*pair) for pair in zip(blobs, before[name], strict=True))
+    assert converted.recipe is not None
+    assert converted.recipe.mean.tolist() == [104, 117, 123]
+
+
 def test_other_arguments_are_refused(small: Path) -> None:
     with pytest.raises(ConversionError, match="takes no weights"):
         caffe_port.load(small, SMALL[1])
