@@ -77,9 +77,7 @@ def read_npy(buffer: Buffer) -> np.ndarray:
     match = _NPY_HEADER.match(raw, start)
     stop = start + int.from_bytes(raw[8:start], "little")
     if match is None or match.end() != stop:
-        raise ConversionError(
-            f"{buffer.source}: not an .npy file of numbers; floats and integers are read"
-        )
+        raise ConversionError(f"{buffer.source}: not an .npy file of numbers; floats and integers are read")
     dtype = np.dtype(match[1].decode())
     shape = tuple(int(part) for part in match[3].decode().split(",") if part.strip())
     if stop + math.prod(shape) * dtype.itemsize != len(buffer.view):
