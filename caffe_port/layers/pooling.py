@@ -14,10 +14,9 @@ import torch.nn.functional as F
 
 from caffe_port.errors import ConversionError
 from caffe_port.layers.row import Message, Row, Tensors
-from caffe_port.shapes import count, need_axes, pool_extents, pooled, pyramid_pooling, show
+from caffe_port.shapes import MAX_MAP, count, need_axes, pool_extents, pooled, pyramid_pooling, show
 from caffe_port.spec import PoolingSpec, Shape, value_of
 
-MAX_MAP = 2**30  # numbers of a padded map
 FLT_MAX = torch.finfo(torch.float32).max
 
 
@@ -88,24 +87,30 @@ def _kernel(p: PoolingSpec, size: Sequence[int]) -> list[int]:
     return [min(k, have + pad) for k, have, pad in zip(kernel, size, p.pad, strict=True)]
 
 
-def _room(p: PoolingSpec, size: Sequence[int], windows: Sequence[int]) -> list[int]:
-    """Padding for F.pad that makes every window whole: left, right, top, bottom; less than 0 crops."""
+def _windows(
+    p: PoolingSpec, size: Sequence[int], windows: Sequence[int]
+) -> tuple[list[int], list[int], list[int]]:
+    """Kernel, stride, and the padding for F.pad (left, right, top, bottom; less than 0 crops) that makes
+    every window whole.
+    """
+    kernel = _kernel(p, size)
+    stride = [s if n > 1 else 1 for s, n in zip(p.stride, windows, strict=True)]
     room: list[int] = []
-    for k, s, pad, have, n in zip(_kernel(p, size), p.stride, p.pad, size, windows, strict=True):
+    for k, s, pad, have, n in zip(kernel, stride, p.pad, size, windows, strict=True):
         room = [pad, (n - 1) * s + k - pad - have, *room]
-    return room
+    return kernel, stride, room
 
 
 def _max(p: PoolingSpec, x: torch.Tensor, shape: Shape, mask: bool) -> list[torch.Tensor]:
     """MAX pooling, and the flat h * w index of each maximum (-1 where nothing is greater than -FLT_MAX)."""
     lowest = max(-FLT_MAX, torch.finfo(x.dtype).min)
-    kernel, room = _kernel(p, x.shape[2:]), _room(p, x.shape[2:], shape[2:])
+    kernel, stride, room = _windows(p, x.shape[2:], shape[2:])
 
     def pool(x: torch.Tensor) -> list[torch.Tensor]:
         padded = F.pad(x, room, value=lowest) if any(room) else x
         if mask:
-            return list(F.max_pool2d(padded, kernel, p.stride, return_indices=True))
-        return [F.max_pool2d(padded, kernel, p.stride)]
+            return list(F.max_pool2d(padded, kernel, stride, return_indices=True))
+        return [F.max_pool2d(padded, kernel, stride)]
 
     if torch.compiler.is_exporting():
         return pool(x)  # a graph states MAX alone: what NaN and -inf do is up to its runtime
@@ -124,24 +129,24 @@ def _max(p: PoolingSpec, x: torch.Tensor, shape: Shape, mask: bool) -> list[torc
 
 
 def _average(p: PoolingSpec, x: torch.Tensor, shape: Shape) -> torch.Tensor:
-    kernel, room = _kernel(p, x.shape[2:]), _room(p, x.shape[2:], shape[2:])
+    kernel, stride, room = _windows(p, x.shape[2:], shape[2:])
     if not any(room):
-        return F.avg_pool2d(x, kernel, p.stride)
+        return F.avg_pool2d(x, kernel, stride)
     heights, widths = (
         pool_extents(*setting)
         for setting in zip(x.shape[2:], p.kernel or x.shape[2:], p.stride, p.pad, shape[2:], strict=True)
     )
     areas = [[float(h * w) for w in widths] for h in heights]
-    sums = F.avg_pool2d(F.pad(x, room), kernel, p.stride, divisor_override=1)
+    sums = F.avg_pool2d(F.pad(x, room), kernel, stride, divisor_override=1)
     return (sums / torch.tensor(areas, device=x.device)).to(x.dtype)
 
 
 def _stochastic(p: PoolingSpec, x: torch.Tensor, shape: Shape) -> torch.Tensor:
     """Each value weighted by itself: sum of squares over sum, 0 where the sum is not positive."""
-    kernel = _kernel(p, x.shape[2:])
-    padded = F.pad(x, _room(p, x.shape[2:], shape[2:]))
+    kernel, stride, room = _windows(p, x.shape[2:], shape[2:])
+    padded = F.pad(x, room)
     total, squares = (
-        F.avg_pool2d(values, kernel, p.stride, divisor_override=1) for values in (padded, padded**2)
+        F.avg_pool2d(values, kernel, stride, divisor_override=1) for values in (padded, padded**2)
     )
     return torch.where(total > 0, squares / total, torch.zeros_like(total))
 
