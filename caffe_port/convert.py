@@ -6,6 +6,7 @@ the definition stored in it is not used, as in Caffe. Every parameter is account
 
 import hashlib
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,13 @@ from caffe_port.means import read_mean
 from caffe_port.net import CaffeNet
 from caffe_port.preprocess import Recipe, Size
 from caffe_port.shapes import show
-from caffe_port.spec import listed
+from caffe_port.spec import listed, quote
+from caffe_port.text import read_text
+from caffe_port.upgrade import upgrade_net
 from caffe_port.versions import versions
 
 MAX_LABELS = 2**23  # bytes
+_TRANSFORMS = ("scale", "mean_file", "mean_value")
 PathLike = str | os.PathLike[str]
 
 
@@ -97,6 +101,8 @@ def convert(
         if path.exists() and Path(out).exists() and path.samefile(out):
             raise ConversionError(f"{out}: is a source of the conversion; name another file with -o")
     net = load(prototxt, caffemodel, random_weights=random_weights, input_shapes=input_shapes)
+    if mean is None and scale == 1.0:
+        _warn_of_transforms(prototxt, net)
     report = net.weights_report
     origin = {
         "sources": {kind: {"name": path.name, "sha256": sha256(path)} for kind, path in files.items()},
@@ -110,6 +116,20 @@ def convert(
     )
     write_converted(out, converted)
     return converted
+
+
+def _warn_of_transforms(prototxt: PathLike, net: CaffeNet) -> None:
+    """Say which layer would subtract a mean or scale; a converted net has that in its recipe."""
+    inputs = {layer.name for layer in net.spec.layers if layer.type == "Input"}
+    for layer in upgrade_net(read_text(prototxt), str(prototxt)).get("layer", []):
+        wanted = [name for name in _TRANSFORMS if name in layer.get("transform_param", {})]
+        if wanted and layer.get("name") in inputs:
+            warnings.warn(
+                f"{prototxt}: layer {quote(layer['name'])}: transform_param ({', '.join(wanted)}) is not "
+                "used; say it with --mean and --scale",
+                stacklevel=3,
+            )
+            return
 
 
 def sha256(path: PathLike) -> str:

@@ -124,7 +124,7 @@ def read_converted(path: str | os.PathLike[str]) -> Converted:
 
     _check_header(path)
     try:
-        with safe_open(path, framework="np") as file:
+        with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 found = metadata.get("format", "")[:40]
@@ -135,7 +135,7 @@ def read_converted(path: str | os.PathLike[str]) -> Converted:
             net = CaffeNet(read_net(parse_text(text, source=f"{path}: prototxt"), str(path)))
             names = set(file.keys())
             _load_tensors(net, file, names - {MEAN}, path)
-            mean = _tensor(file, MEAN, path) if MEAN in names else None
+            mean = np.array(_tensor(file, MEAN, path)) if MEAN in names else None
     except SafetensorError as error:
         raise ConversionError(f"{path}: damaged, or no .safetensors file ({error})") from error
     labels = _json(metadata, "labels", list, path)
@@ -158,11 +158,11 @@ def _check_header(path: str | os.PathLike[str]) -> None:
 
 
 def _tensor(file: Any, name: str, path: str | os.PathLike[str]) -> np.ndarray:
+    """A view of the mapped file."""
     found = file.get_slice(name)
     if found.get_dtype() != "F32":
         raise ConversionError(f"{path}: tensor {name[:80]!r} has type {found.get_dtype()}; F32 is needed")
-    array: np.ndarray = file.get_tensor(name)
-    return array
+    return np.asarray(file.get_tensor(name))
 
 
 def _load_tensors(net: CaffeNet, file: Any, names: set[str], path: str | os.PathLike[str]) -> None:

@@ -62,8 +62,8 @@ class Plan:
 
 def infer(step_layer: LayerSpec, row: Row, bottoms: Sequence[Shape]) -> tuple[list[Shape], list[BlobSpec]]:
     """Shapes of a layer's tops and parameter blobs, none larger than Caffe can count."""
-    blobs = row.blobs(step_layer.params, bottoms)
     tops = row.shape(step_layer.params, bottoms, len(step_layer.tops))
+    blobs = row.blobs(step_layer.params, bottoms)
     for shape in (*tops, *(blob.shape for blob in blobs)):
         if count(shape) > MAX_COUNT:
             raise ConversionError(f"a blob of shape {show(shape)} holds more than {MAX_COUNT} numbers")

@@ -13,6 +13,7 @@ from caffe_port.errors import ConversionError
 from caffe_port.spec import Shape
 
 MAX_COUNT = 2**31 - 1  # Caffe counts a blob's numbers in an int
+MAX_MAP = 2**30  # numbers of a padded map
 
 
 def show(shape: Sequence[int]) -> str:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from caffe_port.errors import ConversionError
 from caffe_port.layers.row import Message, Row, Tensors
-from caffe_port.shapes import axis_of, convolved, deconvolved, per_axis, positive, same, show
+from caffe_port.shapes import MAX_MAP, axis_of, convolved, count, deconvolved, per_axis, positive, same, show
 from caffe_port.spec import BlobSpec, ConvolutionSpec, Shape, read_spec, value_of
 
 _CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -96,6 +96,12 @@ def _windows(p: ConvolutionSpec, shape: Shape) -> tuple[int, list[tuple[int, int
     stride = per_axis(p.stride, axes, "convolution_param.stride", unset=1)
     pad = per_axis(p.pad, axes, "convolution_param.pad", unset=0, low=0)
     dilation = per_axis(p.dilation, axes, "convolution_param.dilation", unset=1)
+    padded = [size + 2 * p for size, p in zip(shape[axis + 1 :], pad, strict=True)]
+    if count((*shape[: axis + 1], *padded)) > MAX_MAP:
+        # differs from Caffe: which never makes the padded map.
+        raise ConversionError(
+            f"field 'convolution_param.pad' is {show(pad)}: a padded map may hold {MAX_MAP} numbers at most"
+        )
     return axis, list(zip(kernel, stride, pad, dilation, strict=True))
 
 
@@ -167,9 +173,9 @@ def _deconv_blobs(p: ConvolutionSpec, bottoms: Sequence[Shape]) -> list[BlobSpec
 def _laid_out(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """The bottom in the memory order in which torch convolves fastest on a CPU.
 
-    Pictures (4 channels or fewer) with channels last: half the time, and what follows them profits too. Others
-    channels first, since torch would reorder the weights at every call. Weights with channels last are the
-    caller's choice for all.
+    Pictures (4 channels or fewer) with channels last: half the time, and what follows them profits too.
+    Others channels first, since torch would reorder the weights at every call. Weights with channels last
+    are the caller's choice for all.
     """
     if x.dim() != 4 or x.device.type != "cpu" or torch.compiler.is_compiling():
         return x

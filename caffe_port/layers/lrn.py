@@ -62,4 +62,9 @@ def _run(p: LrnSpec, bottoms: Tensors, blobs: Tensors, shapes: Sequence[Shape]) 
     return [(x * negative_power(base, p.beta)).to(bottoms[0].dtype)]
 
 
-ROWS = {"LRN": Row(_read, _shape, _run)}
+def _in_place(p: LrnSpec) -> bool:
+    """Across channels Caffe would multiply its own result; within a channel it multiplies the bottom."""
+    return p.norm_region == "WITHIN_CHANNEL"
+
+
+ROWS = {"LRN": Row(_read, _shape, _run, in_place=_in_place)}

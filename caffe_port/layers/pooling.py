@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from caffe_port.errors import ConversionError
 from caffe_port.layers.row import Message, Row, Tensors
-from caffe_port.shapes import MAX_COUNT, count, need_axes, pool_extents, pooled, pyramid_pooling
+from caffe_port.shapes import MAX_MAP, count, need_axes, pool_extents, pooled, pyramid_pooling, show
 from caffe_port.spec import PoolingSpec, Shape, value_of
 
 FLT_MAX = torch.finfo(torch.float32).max
@@ -23,14 +23,14 @@ FLT_MAX = torch.finfo(torch.float32).max
 def _pair(values: Message, field: str) -> tuple[int, int] | None:
     """(height, width) from `field`, or from `field_h` and `field_w`; None when no form is set."""
     single = {"kernel": "kernel_size"}.get(field, field)
-    height, width = f"{field}_h", f"{field}_w"
-    if height not in values and width not in values:
-        return (values[single], values[single]) if single in values else None
-    if single in values or height not in values or width not in values:
+    sides = [values[f"{field}_{side}"] for side in "hw" if f"{field}_{side}" in values]
+    if single in values and len(sides) < (2 if field == "kernel" else 1):
+        return values[single], values[single]  # Caffe passes over a lone kernel_h or kernel_w
+    if single in values or len(sides) == 1:
         raise ConversionError(
-            f"field 'pooling_param.{field}': set {single}, or both {height} and {width}; not both"
+            f"field 'pooling_param.{field}': set {single}, or both {field}_h and {field}_w; not both"
         )
-    return values[height], values[width]
+    return (sides[0], sides[1]) if sides else None
 
 
 def _read(layer: Message) -> PoolingSpec:
@@ -67,39 +67,50 @@ def _shape(p: PoolingSpec, bottoms: Sequence[Shape], tops: int) -> list[Shape]:
     shape = bottoms[0]
     need_axes(shape, 4)
     kernel = p.kernel or shape[2:]
-    padded = [size + 2 * pad for size, pad in zip(shape[2:], p.pad, strict=True)]
-    if count((*shape[:2], *padded)) > MAX_COUNT:
-        raise ConversionError(
-            f"field 'pooling_param.pad' is {p.pad}; the padded map may hold {MAX_COUNT} numbers"
-        )
-    sizes = (
+    sizes = [
         pooled(size, k, s, pad, p.round_mode, clips=any(p.pad))
         for size, k, s, pad in zip(shape[2:], kernel, p.stride, p.pad, strict=True)
-    )
+    ]
+    needed = [(n - 1) * s + k for n, s, k in zip(sizes, p.stride, _kernel(p, shape[2:]), strict=True)]
+    if count((*shape[:2], *needed)) > MAX_MAP:
+        # differs from Caffe: which needs no map that holds all windows.
+        raise ConversionError(
+            f"fields 'stride' and 'pad' of pooling_param are {p.stride} and {p.pad}: the windows span a map "
+            f"of {show(needed)}; at most {MAX_MAP} numbers are allowed"
+        )
     return [(*shape[:2], *sizes)] * tops
 
 
-def _room(p: PoolingSpec, kernel: Sequence[int], size: Sequence[int], windows: Sequence[int]) -> list[int]:
-    """Padding for F.pad that makes every window whole: left, right, top, bottom (right and bottom may
-    crop).
+def _kernel(p: PoolingSpec, size: Sequence[int]) -> list[int]:
+    """The kernel as far as it can reach: from the padding to the map's end."""
+    kernel = p.kernel or size
+    return [min(k, have + pad) for k, have, pad in zip(kernel, size, p.pad, strict=True)]
+
+
+def _windows(
+    p: PoolingSpec, size: Sequence[int], windows: Sequence[int]
+) -> tuple[list[int], list[int], list[int]]:
+    """Kernel, stride, and the padding for F.pad (left, right, top, bottom; less than 0 crops) that makes
+    every window whole.
     """
+    kernel = _kernel(p, size)
+    stride = [s if n > 1 else 1 for s, n in zip(p.stride, windows, strict=True)]
     room: list[int] = []
-    for k, s, pad, have, n in zip(kernel, p.stride, p.pad, size, windows, strict=True):
+    for k, s, pad, have, n in zip(kernel, stride, p.pad, size, windows, strict=True):
         room = [pad, (n - 1) * s + k - pad - have, *room]
-    return room
+    return kernel, stride, room
 
 
 def _max(p: PoolingSpec, x: torch.Tensor, shape: Shape, mask: bool) -> list[torch.Tensor]:
     """MAX pooling, and the flat h * w index of each maximum (-1 where nothing is greater than -FLT_MAX)."""
     lowest = max(-FLT_MAX, torch.finfo(x.dtype).min)
-    kernel = tuple(p.kernel or x.shape[2:])
-    room = _room(p, kernel, x.shape[2:], shape[2:])
+    kernel, stride, room = _windows(p, x.shape[2:], shape[2:])
 
     def pool(x: torch.Tensor) -> list[torch.Tensor]:
         padded = F.pad(x, room, value=lowest) if any(room) else x
         if mask:
-            return list(F.max_pool2d(padded, kernel, p.stride, return_indices=True))
-        return [F.max_pool2d(padded, kernel, p.stride)]
+            return list(F.max_pool2d(padded, kernel, stride, return_indices=True))
+        return [F.max_pool2d(padded, kernel, stride)]
 
     if torch.compiler.is_exporting():
         return pool(x)  # a graph states MAX alone: what NaN and -inf do is up to its runtime
@@ -118,25 +129,24 @@ def _max(p: PoolingSpec, x: torch.Tensor, shape: Shape, mask: bool) -> list[torc
 
 
 def _average(p: PoolingSpec, x: torch.Tensor, shape: Shape) -> torch.Tensor:
-    kernel = tuple(p.kernel or x.shape[2:])
-    room = _room(p, kernel, x.shape[2:], shape[2:])
+    kernel, stride, room = _windows(p, x.shape[2:], shape[2:])
     if not any(room):
-        return F.avg_pool2d(x, kernel, p.stride)
+        return F.avg_pool2d(x, kernel, stride)
     heights, widths = (
         pool_extents(*setting)
-        for setting in zip(x.shape[2:], kernel, p.stride, p.pad, shape[2:], strict=True)
+        for setting in zip(x.shape[2:], p.kernel or x.shape[2:], p.stride, p.pad, shape[2:], strict=True)
     )
     areas = [[float(h * w) for w in widths] for h in heights]
-    sums = F.avg_pool2d(F.pad(x, room), kernel, p.stride, divisor_override=1)
+    sums = F.avg_pool2d(F.pad(x, room), kernel, stride, divisor_override=1)
     return (sums / torch.tensor(areas, device=x.device)).to(x.dtype)
 
 
 def _stochastic(p: PoolingSpec, x: torch.Tensor, shape: Shape) -> torch.Tensor:
     """Each value weighted by itself: sum of squares over sum, 0 where the sum is not positive."""
-    kernel = tuple(p.kernel or x.shape[2:])
-    padded = F.pad(x, _room(p, kernel, x.shape[2:], shape[2:]))
+    kernel, stride, room = _windows(p, x.shape[2:], shape[2:])
+    padded = F.pad(x, room)
     total, squares = (
-        F.avg_pool2d(values, kernel, p.stride, divisor_override=1) for values in (padded, padded**2)
+        F.avg_pool2d(values, kernel, stride, divisor_override=1) for values in (padded, padded**2)
     )
     return torch.where(total > 0, squares / total, torch.zeros_like(total))
 

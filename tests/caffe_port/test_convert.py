@@ -163,6 +163,20 @@ def test_recipes(tmp_path: Path) -> None:
             convert(two(tmp_path), weights, out, **settings)  # type: ignore[arg-type]
 
 
+def test_a_data_layer_s_own_mean_is_not_lost_quietly(tmp_path: Path) -> None:
+    text = """layer { name: "d" type: "Data" top: "x"
+      transform_param { scale: 0.5 mean_value: 7 crop_size: 4 } }
+    layer { name: "r" type: "ReLU" bottom: "x" top: "r" }"""
+    shape = {"x": (1, 3, 4, 4)}
+    with pytest.warns(UserWarning, match=r"layer 'd': transform_param \(scale, mean_value\) is not used"):
+        convert(two(tmp_path, text), None, tmp_path / "two.safetensors", input_shapes=shape)
+    converted = convert(
+        two(tmp_path, text), None, tmp_path / "two.safetensors", input_shapes=shape, mean="7", scale=0.5
+    )
+    assert converted.recipe is not None
+    assert converted.recipe.mean.tolist() == [7, 7, 7]
+
+
 def test_labels(tmp_path: Path) -> None:
     weights = caffemodel(tmp_path / "w.caffemodel", a=A, b=B)
     labels = tmp_path / "labels.txt"
@@ -293,6 +307,20 @@ def test_mutated_files_are_refused_or_read(tmp_path: Path, small: Path) -> None:
             refusals.append(str(error))
     assert len(refusals) > 75
     assert all(refusal.startswith(str(path)) for refusal in refusals)
+
+
+def test_parameters_have_memory_of_their_own(tmp_path: Path, small: Path) -> None:
+    """A file that is written over later does not change the net."""
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(small.read_bytes())
+    converted = read_converted(path)
+    before = {name: [blob.clone() for blob in blobs] for name, blobs in converted.net.params.items()}
+    with path.open("r+b") as file:
+        file.write(b"\xff" * path.stat().st_size)
+    for name, blobs in converted.net.params.items():
+        assert all(torch.equal(*pair) for pair in zip(blobs, before[name], strict=True))
+    assert converted.recipe is not None
+    assert converted.recipe.mean.tolist() == [104, 117, 123]
 
 
 def test_other_arguments_are_refused(small: Path) -> None:
