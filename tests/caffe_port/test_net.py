@@ -271,7 +271,7 @@ def test_bfloat16_stays_near() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_gives_the_same_blobs() -> None:
     net, data = build(SMALL), picture()
-    with torch.no_grad():
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         expected = net.blobs(data)
         found = net.to("cuda").blobs(data.to("cuda"))
     with pytest.raises(ValueError, match=r"input 'data' is on cpu, the net on cuda"):
