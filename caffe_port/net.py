@@ -27,7 +27,7 @@ def attribute(key: str) -> str:
 
 
 class _Route(NamedTuple):
-    """What it takes to make some blobs: steps, each with the memories that nothing needs after it, and inputs."""
+    """What some blobs take: steps, each with the memories that nothing needs after it, and inputs."""
 
     steps: tuple[tuple[Step, tuple[int, ...]], ...]
     inputs: tuple[str, ...]
