@@ -27,7 +27,7 @@ def attribute(key: str) -> str:
 
 
 class _Route(NamedTuple):
-    """What it takes to make some blobs: steps, each with the memories that nothing needs after it, and inputs."""
+    """What some blobs take: steps, each with the memories that nothing needs after it, and inputs."""
 
     steps: tuple[tuple[Step, tuple[int, ...]], ...]
     inputs: tuple[str, ...]
@@ -37,7 +37,8 @@ class CaffeNet(nn.Module):
     """A net that computes what Caffe computes in the TEST phase.
 
     The parameters have shapes and no numbers until `weights.load_weights`, `weights.fill` or
-    `load_state_dict(..., assign=True)` gives them; `caffe_port.load` does it all.
+    `load_state_dict(..., assign=True)` gives them; `caffe_port.load` does it all. On a GPU torch convolves in
+    TF32, good to three digits, unless `torch.backends.cudnn.allow_tf32` is False.
 
     Parameters
     ----------

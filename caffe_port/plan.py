@@ -5,7 +5,8 @@ Source: `Net::Init` and `Net::AppendParam` of Caffe 1.0's `net.cpp`, and the lay
 Split, Flatten and Reshape are their bottom's, so that a layer which writes over one of them changes all.
 """
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from caffe_port.errors import ConversionError
@@ -82,43 +83,18 @@ def make_plan(spec: NetSpec) -> Plan:
     memory: dict[str, int] = {}
     shapes: dict[str, Shape] = {}
     last: dict[int, Step] = {}  # the step that wrote a memory, while no other has read it
-    params = _Parameters()
-    memories = 0
+    params, fresh = _Parameters(), itertools.count()
     for layer in spec.layers:
         row = LAYERS[layer.type]
         with naming(spec.source, layer):
-            bottoms = [shapes[name] for name in layer.bottoms]
+            bottoms = tuple(shapes[name] for name in layer.bottoms)
             tops, blobs = infer(layer, row, bottoms)
-            places = params.places(layer, blobs)
+            places = tuple(params.places(layer, blobs))
         reads = tuple(memory[name] for name in layer.bottoms)
         is_alias = bool(reads) and row.aliases(len(layer.bottoms), len(layer.tops))
-        writes = []
-        for position, top in enumerate(layer.tops):
-            if is_alias:
-                writes.append(reads[0])
-            elif layer.bottoms[position : position + 1] == (top,):
-                writes.append(reads[position])
-            else:
-                writes.append(memories)
-                memories += 1
-        source = last.get(reads[0]) if reads else None
-        may_overwrite = (
-            row.overwrite is not None
-            and tuple(writes) == reads
-            and source is not None
-            and (source.row.fresh or source.may_overwrite)
-        )
-        step = Step(
-            layer,
-            row,
-            reads,
-            tuple(writes),
-            is_alias,
-            may_overwrite,
-            tuple(bottoms),
-            tuple(tops),
-            tuple(places),
-        )
+        writes = (reads[:1] * len(layer.tops)) if is_alias else _writes(layer, reads, fresh)
+        may_overwrite = writes == reads and row.overwrite is not None and _is_own(last.get(reads[0]))
+        step = Step(layer, row, reads, writes, is_alias, may_overwrite, bottoms, tuple(tops), places)
         for read in reads:
             last.pop(read, None)
         if not is_alias:
@@ -127,6 +103,19 @@ def make_plan(spec: NetSpec) -> Plan:
         shapes.update(zip(layer.tops, tops, strict=True))
         steps.append(step)
     return Plan(tuple(steps), memory, _outputs(spec.layers))
+
+
+def _writes(layer: LayerSpec, reads: tuple[int, ...], fresh: Iterator[int]) -> tuple[int, ...]:
+    """The memory of each top: its bottom's where the layer works in place, else a new one."""
+    return tuple(
+        reads[position] if layer.bottoms[position : position + 1] == (top,) else next(fresh)
+        for position, top in enumerate(layer.tops)
+    )
+
+
+def _is_own(writer: Step | None) -> bool:
+    """Whether what a step wrote, and no other has read, is memory of the net's own."""
+    return writer is not None and (writer.row.fresh or writer.may_overwrite)
 
 
 def _outputs(layers: Sequence[LayerSpec]) -> tuple[str, ...]:

@@ -138,7 +138,8 @@ def _input_shapes(layer: Message, tops: int) -> list[Shape | None]:
     found = [tuple(shape.get("dim", ())) for shape in layer.get("input_param", {}).get("shape", [])]
     if len(found) not in (0, 1, tops):
         raise ConversionError(
-            f"field 'input_param.shape' is set {len(found)} times; set it once, or once for each of {tops} tops"
+            f"field 'input_param.shape' is set {len(found)} times; set it once, or once for each of {tops} "
+            "tops"
         )
     return list(found * tops if len(found) == 1 else found)
 

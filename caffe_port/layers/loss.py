@@ -89,9 +89,9 @@ def _check_labels(shape: Shape, labels: Shape, axis: int) -> None:
         )
 
 
-def _per_label_shape(p: LossSpec, bottoms: Sequence[Shape], tops: int) -> list[Shape]:
+def _per_label_shape(field: str, p: LossSpec, bottoms: Sequence[Shape], tops: int) -> list[Shape]:
     _same_items(bottoms)
-    axis = axis_of(p.axis, bottoms[0], "softmax_param.axis")
+    axis = axis_of(p.axis, bottoms[0], f"{field}.axis")
     _check_labels(bottoms[0], bottoms[1], axis)
     if len(bottoms) > 2 and count(bottoms[2]) != bottoms[0][axis] ** 2:
         raise ConversionError(
@@ -262,8 +262,16 @@ _loss = partial(Row, bottoms=(2, 2), automatic_top=True)
 _read_sigmoid: Any = partial(_read_loss, default="BATCH_SIZE", axis=1)
 
 ROWS = {
-    "SoftmaxWithLoss": _loss(_read_softmax, _per_label_shape, _softmax_loss, tops=(1, 2)),
-    "InfogainLoss": _loss(_read_infogain, _per_label_shape, _infogain, bottoms=(2, 3), tops=(1, 2)),
+    "SoftmaxWithLoss": _loss(
+        _read_softmax, partial(_per_label_shape, "softmax_param"), _softmax_loss, tops=(1, 2)
+    ),
+    "InfogainLoss": _loss(
+        _read_infogain,
+        partial(_per_label_shape, "infogain_loss_param"),
+        _infogain,
+        bottoms=(2, 3),
+        tops=(1, 2),
+    ),
     "SigmoidCrossEntropyLoss": _loss(_read_sigmoid, _sigmoid_shape, _sigmoid_loss),
     "EuclideanLoss": _loss(nothing, _euclidean_shape, _euclidean),
     "HingeLoss": _loss(reader(HingeSpec, "hinge_loss_param", "HingeLossParameter"), _scalar, _hinge),
