@@ -208,7 +208,7 @@ ERRORS = {
     "hdf5": (["upgrade", GOLDEN / "weights_hdf5" / "net.caffemodel.h5", "-o", "x"], "they need no upgrade"),
     "no folder": (
         ["upgrade", GOLDEN / "v1_small" / "net.prototxt", "-o", "no/such/x"],
-        "No such file or directory",
+        "does not exist",
     ),
     "unreachable": (
         ["fetch", "caffenet", "--base-url", "http://127.0.0.1:9", "--dir", "@"],
