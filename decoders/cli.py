@@ -28,8 +28,9 @@ images_option = click.option(
     multiple=True,
     required=True,
     metavar="SRC",
-    help="Folder, text file of paths, .tar shard, or glob; may be given several times.",
+    help="Folder, text file of paths, .tar shards, or glob; may be given several times.",
 )
+more_argument = click.argument("more", nargs=-1, metavar="[SRC]...")  # what a shell makes of --images *.tar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +87,7 @@ def list_command(table: str | None, width: float, as_json: bool) -> None:
 
 @main.command(epilog="Example: decoders train hog --images photos/ --out runs/hog --width 0.25 --epochs 15")
 @click.argument("representation_name", metavar="REPRESENTATION", type=click.Choice(list(REPRESENTATIONS)))
+@more_argument
 @click.option(
     "--images", multiple=True, metavar="SRC", help="Training pictures: folder, list, .tar shard, or glob."
 )
@@ -117,11 +119,14 @@ def list_command(table: str | None, width: float, as_json: bool) -> None:
     "--strict", is_flag=True, default=None, help="Refuse unreadable pictures instead of counting them."
 )
 @quiet_option
-def train(representation_name: str, out: Path, resume: bool, quiet: bool, **options: Any) -> None:
-    """Train a decoder for REPRESENTATION."""
+def train(
+    representation_name: str, more: tuple[str, ...], out: Path, resume: bool, quiet: bool, **options: Any
+) -> None:
+    """Train a decoder for REPRESENTATION; further SRC are training pictures too."""
     from decoders import checkpoints, training
     from decoders.config import TrainConfig
 
+    options["images"] += more
     given = {"representation": representation_name} | {
         k: v for k, v in options.items() if v not in (None, ())
     }
@@ -146,18 +151,21 @@ def train(representation_name: str, out: Path, resume: bool, quiet: bool, **opti
 
 @main.command(epilog="Example: decoders evaluate hog --images photos/ --json")
 @click.argument("model")
+@more_argument
 @images_option
 @strict_option
 @json_option
 @quiet_option
-def evaluate(model: str, images: tuple[str, ...], strict: bool, as_json: bool, quiet: bool) -> None:
-    """Normalised reconstruction error of MODEL on pictures."""
+def evaluate(
+    model: str, more: tuple[str, ...], images: tuple[str, ...], strict: bool, as_json: bool, quiet: bool
+) -> None:
+    """Normalised reconstruction error of MODEL on pictures; further SRC are pictures too."""
     from caffe_port.pictures import list_images
     from decoders.evaluation import evaluate as evaluate_decoder
     from decoders.evaluation import read_squares
 
     opened = open_model(model)
-    pictures, bad = read_squares(list_images(images), opened.representation.image_size, quiet=quiet)
+    pictures, bad = read_squares(list_images(images + more), opened.representation.image_size, quiet=quiet)
     _name_skipped(bad, strict)
     result = evaluate_decoder(opened.decode, opened.representation, pictures, quiet=quiet)
     figures = {

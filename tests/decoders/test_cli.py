@@ -72,7 +72,7 @@ def test_train_options_are_the_config_s_fields() -> None:
 
     options = {parameter.name for parameter in main.commands["train"].params}
     fields = set(TrainConfig.__dataclass_fields__)
-    assert options - {"out", "resume", "quiet", "representation_name"} == fields - {"representation"}
+    assert options - {"more", "out", "resume", "quiet", "representation_name"} == fields - {"representation"}
 
 
 def test_train_help_states_the_config_s_defaults() -> None:
@@ -147,6 +147,12 @@ def test_evaluate_agrees_between_run_and_onnx(run: Path, onnx: Path, photos: Pat
     assert figures[0]["image_size"] == [256, 256]
     assert figures[0]["error"] == pytest.approx(figures[1]["error"], abs=1e-6)
     assert figures[0]["normaliser"] == figures[1]["normaliser"]
+
+
+def test_a_shell_s_expansion_of_images_is_understood(onnx: Path, photos: Path) -> None:
+    files = sorted(photos.iterdir())
+    result = type_in("evaluate", onnx, "--images", *files[:3], "--json")
+    assert json.loads(result.stdout)["images"] == 3
 
 
 def test_evaluate_counts_and_names_bad_files(onnx: Path, tmp_path: Path) -> None:
