@@ -6,6 +6,7 @@ numbers may be packed or not. A field of another wire type is an error here, as 
 
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +17,10 @@ from caffe_port.schema import MESSAGES
 
 MAX_AXES = 32  # kMaxBlobAxes of Caffe
 MAX_RUNS = 1000  # pieces of one blob; files have one
+
+# A large blob is read in parts by a few threads: most of the time goes into the first touch of fresh memory.
+_PART_BYTES = 2**24
+_MAX_READERS = 4
 
 _LEGACY = ("num", "channels", "height", "width")
 _NUMBERS = {"data": ("float32", NARROW), "double_data": ("float64", WIDE)}
@@ -103,9 +108,18 @@ class BlobIndex:
             np.copyto(out.reshape(self.shape), self.array(), casting="same_kind")
             return
         target = out.reshape(-1).view(np.uint8).data
+        parts = [target[begin : begin + _PART_BYTES] for begin in range(0, len(target), _PART_BYTES)]
+        places = [self._runs[0][0] + begin for begin in range(0, len(target), _PART_BYTES)]
+        with ThreadPoolExecutor(max(1, min(len(parts), os.cpu_count() or 1, _MAX_READERS))) as pool:
+            for done in [pool.submit(self._read_part, *part) for part in zip(parts, places, strict=True)]:
+                done.result()
+
+    def _read_part(self, target: memoryview, place: int) -> None:
+        """Fill `target` from the file at `place`."""
+        assert self._buffer.descriptor is not None
         done = 0
         while done < len(target):
-            count = os.preadv(self._buffer.descriptor, [target[done:]], self._runs[0][0] + done)
+            count = os.preadv(self._buffer.descriptor, [target[done:]], place + done)
             if not count:
                 raise ConversionError(f"{self.where}: the file became shorter while it was read")
             done += count
