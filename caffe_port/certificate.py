@@ -24,7 +24,8 @@ PAGE = """<!doctype html>
 <style>
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; padding: .2em .6em; border-bottom: 1px solid #ddd; overflow-wrap: anywhere }
+th, td { text-align: left; padding: .2em .6em; border-bottom: 1px solid #ddd; overflow-wrap: break-word }
+h1, h2 { overflow-wrap: anywhere } h2 { font-size: 1.1em }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .off { background: #fdd } .verdict { font-size: 1.3em; font-weight: bold }
 code { overflow-wrap: anywhere; font-size: .9em }
