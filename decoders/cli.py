@@ -10,6 +10,8 @@ import click
 from tqdm import tqdm
 
 from caffe_port.cli import OneLineErrors
+from caffe_port.cli import as_json as json_option
+from caffe_port.cli import strict as strict_option
 from decoders.representations import REPRESENTATIONS, Representation, representation
 from decoders.specs import DECODERS
 
@@ -19,10 +21,6 @@ if TYPE_CHECKING:
 PRETRAINED = Path(__file__).parent / "pretrained"
 
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print figures as JSON.")
-strict_option = click.option(
-    "--strict", is_flag=True, help="Refuse unreadable pictures instead of skipping them."
-)
 images_option = click.option(
     "--images",
     multiple=True,

@@ -72,11 +72,3 @@ def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
             np.square(band_a).sum(axis=1)[:, None] + np.square(band_b).sum(axis=1) - 2 * band_a @ band_b.T
         )
     return np.maximum(squared, 0)
-
-
-def normalised_error(images: np.ndarray, reconstructions: np.ndarray) -> tuple[float, float]:
-    """(error, normaliser) of equal-sized pictures and reconstructions, (N, ...)."""
-    normaliser = mean_pairwise_distance(images)
-    if normaliser == 0:
-        raise ValueError("all pictures are equal, so the normaliser is 0; the error needs different pictures")
-    return float(distances(images, reconstructions).mean() / normaliser), normaliser

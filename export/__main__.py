@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from caffe_port.cli import OneLineErrors
-from decoders.cli import json_option
+from caffe_port.cli import OneLineErrors, as_json
 
 
 @click.group(cls=OneLineErrors, name="python -m export", epilog="Example: python -m export check hog.onnx")
@@ -17,7 +16,7 @@ def main() -> None:
 
 @main.command(epilog="Example: python -m export check hog.onnx --json")
 @click.argument("model", type=click.Path(path_type=Path))
-@json_option
+@as_json
 def check(model: Path, as_json: bool) -> None:
     """What MODEL holds, where it came from, and whether it still gives the answers recorded in it.
 

@@ -87,6 +87,18 @@ def test_train_help_states_the_config_s_defaults() -> None:
             )
 
 
+def test_choices_are_the_tables() -> None:
+    """The tables live beside torch, which `--help` must not import: the choices are written out."""
+    from decoders.upconv import UPCONVS
+    from export.rewrite import PRECISIONS
+
+    def choices(command: str, option: str) -> list[str]:
+        return next(list(p.type.choices) for p in main.commands[command].params if p.name == option)
+
+    assert choices("train", "upconv") == list(UPCONVS)
+    assert choices("export", "precision") == list(PRECISIONS)
+
+
 def test_list_shows_representations_and_tables() -> None:
     assert "hog" in type_in("list").stdout
     (row,) = json.loads(type_in("list", "--json").stdout)
