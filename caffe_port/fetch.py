@@ -91,6 +91,7 @@ def fetch(net: Net, folder: Path, options: Options | None = None) -> dict[str, P
         paths["weights"] = _copy(net.folder / net.weights, folder / net.weights)
         paths["labels"] = _copy(net.folder / net.labels, folder / net.labels)
         return paths
+    _check_local(net, options)
     if net.extras is not None and isinstance(net.mean, str):
         paths |= {"mean": folder / net.mean, "labels": folder / net.labels}
         checks = {net.mean: check_mean, net.labels: check_labels}
@@ -107,6 +108,19 @@ def _copy(source: Path, target: Path) -> Path:
     with source.open("rb") as old, replacing(target) as new:
         shutil.copyfileobj(old, new)
     return target
+
+
+def _check_local(net: Net, options: Options) -> None:
+    """Refuse a local file that would stand for nothing."""
+    downloads = [item for item in (net.weights, net.extras) if isinstance(item, Download)]
+    names = [*(item.name for item in downloads), str(net.mean), net.labels]
+    sums = [item.sha1 for item in downloads if item.sha1 is not None]
+    for local in options.local:
+        if local.name not in names and (found := sha1_of(local)) not in sums:
+            raise FetchError(
+                f"{local}: a file of {net.name} by neither name ({', '.join(names)}) nor SHA-1 ({found}, "
+                f"expected {' or '.join(sums)})"
+            )
 
 
 def _take_local(checks: Mapping[str, Check], folder: Path, options: Options) -> None:

@@ -257,6 +257,10 @@ def test_local_files_come_first(net: Net, tmp_path: Path, server: Server) -> Non
     (tmp_path / "net.caffemodel").write_bytes(b"other")
     with pytest.raises(FetchError, match=r"net.caffemodel: 5 bytes with SHA-1"):
         fetch(net, tmp_path / "two", replace(FAST, local=(*local[1:], tmp_path / "net.caffemodel")))
+    (tmp_path / "stranger.bin").write_bytes(b"other")
+    with pytest.raises(FetchError, match=r"stranger.bin: a file of .* by neither name .* nor SHA-1"):
+        fetch(net, tmp_path / "three", replace(FAST, local=(tmp_path / "stranger.bin",)))
+    assert server.asked == []
 
 
 BAD_ARCHIVES = {
