@@ -26,7 +26,9 @@ def whole_number(name: str, value: object, least: int) -> int:
 
 
 def grey_batch(gray: ArrayLike) -> NDArray:
-    """One image or a batch as a contiguous, aligned batch; copied only where it must be.
+    """One image or a batch as a contiguous, aligned, writable batch, for which alone code is compiled.
+
+    Copied only where it must be; nothing is written into it.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ def grey_batch(gray: ArrayLike) -> NDArray:
         raise ValueError(f"gray has shape {images.shape}: it must be (H, W) or (N, H, W)")
     height, width = images.shape[-2:]
     count = 1 if images.ndim == 2 else len(images)
-    return np.require(images, requirements=["C", "A"]).reshape((count, height, width))
+    return np.require(images, requirements=["C", "A", "W"]).reshape((count, height, width))
 
 
 def check_room(height: int, width: int, least: int, cell_size: int) -> None:

@@ -107,7 +107,8 @@ def hog(gray: ArrayLike, *, cell_size: int = 8, threads: int | None = None) -> N
     The first call compiles for some seconds and keeps the result on disk.
     """
     images = grey_batch(gray)
-    shape = hog_shape(*images.shape[1:], cell_size)
+    _, height, width = images.shape
+    shape = hog_shape(height, width, cell_size)
     features = np.empty((len(images), *shape), np.float32)
     _compute(images, HogParameters(cell_size), features, thread_count(threads, images.size))
     return features if np.ndim(gray) == 3 else features[0]
