@@ -59,13 +59,13 @@ class Origin:
     ----------
     data_hash : of the training pictures.
     decoder : the table of the decoder.
-    net : whose features they are; None without a net.
+    net_identity : whose features they are, as `NetIdentity` in JSON; None without a net.
     started_from : the ``training`` entry of the card of the run whose weights it began with; None for random ones.
     """
 
     data_hash: str
     decoder: DecoderSpec
-    net: dict[str, str] | None = None
+    net_identity: dict[str, str] | None = None
     started_from: dict[str, Any] | None = None
 
 
@@ -139,9 +139,9 @@ def continue_run(
         )
     if origin.data_hash != data_hash:
         raise ValueError(f"{folder / CONFIG}: the training pictures are not those the run was started with")
-    if origin.net != net:
+    if origin.net_identity != net:
         raise ValueError(
-            f"{folder / CONFIG}: net was {origin.net}, is {net}; resume with the net it was started with"
+            f"{folder / CONFIG}: net was {origin.net_identity}, is {net}; resume with the net it was started with"
         )
     before, now = saved.total_steps(pictures), config.total_steps(pictures)
     last = max(0, done - 1)
@@ -241,7 +241,7 @@ def open_run(folder: Path, net: str = "") -> tuple[Decoder, Representation, dict
     config, origin = read_config(folder)
     opened = representation(config.representation, net or config.net)
     if opened.net is not None:
-        opened.net.check(origin.net or {}, str(folder))
+        opened.net.check(origin.net_identity or {}, str(folder))
     decoder = Decoder(origin.decoder, upconv=config.upconv)
     card = load_weights(folder, decoder, opened.encoder if config.autoencoder else None)
     return decoder.eval(), opened, card
