@@ -158,7 +158,7 @@ def test_large_jpegs_are_decoded_smaller_but_never_below_what_is_needed(
     reduced = decode_image(encode(picture, ".jpg"), "large", least=least)
     assert reduced.shape == (*found, 3)
     averaged = cv2.resize(picture, found[::-1], interpolation=cv2.INTER_AREA).astype(int)
-    assert np.abs(reduced - averaged).mean() < 3  # grey levels: JPEG's own loss
+    assert np.abs(reduced - averaged).mean() < 4  # grey levels: JPEG's own loss
     assert decode_image(encode(picture, ".png"), "png", least=least).shape == picture.shape
 
 
