@@ -76,7 +76,8 @@ def sift(
     if not isinstance(settings, SiftParameters):
         raise TypeError(f"parameters is {settings!r}: it must be SiftParameters")
     images = grey_batch(gray)
-    check_size(*images.shape[1:], settings)
+    height, width = images.shape[1:]
+    check_size(height, width, settings)
     workers = thread_count(threads, images.size)
     found: list[Keypoints] = [None] * len(images)  # type: ignore[list-item]
 
