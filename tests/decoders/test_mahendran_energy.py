@@ -53,7 +53,7 @@ def test_energy_by_hand() -> None:
 def test_one_step_by_hand() -> None:
     """The velocity is -rate (gradient of the regularisers + s^2 / |phi0|^2 * gradient of |phi - phi0|^2).
 
-    At x = [1, 2]: 3/2 TV gives 3/2 * [-2, 2] = [-3, 3]; 0.5/2 * 6 x^5 = [1.5, 48]; the features 2 * 2 * [1, 4] = [4, 16],
+    At x = [1, 2]: 3/2 TV gives 3/2 * [-2, 2] = [-3, 3]; 0.5/2 * 6 x^5 = [1.5, 48]; the features 4 * [1, 4] = [4, 16],
     times 2^2 / 1. Together [14.5, 115].
     """
     x = torch.tensor([[[[1.0, 2.0]]]])
