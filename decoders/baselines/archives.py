@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,12 @@ from caffe_port.versions import versions
 CARD = "card"
 MAX_CARD = 2**20
 
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Settings = TypeVar("Settings", bound=_Dataclass)
 Fields = Mapping[str, tuple[str, int]]  # name -> dtype, axes
 
 
@@ -77,6 +83,25 @@ def read_archive(
     if card.get("sha256") != _digest(arrays):
         raise ValueError(f"{path}: damaged: the arrays are not those on the card")
     return arrays, card
+
+
+def settings_on(card: Mapping[str, Any], kind: type[Settings], path: str | os.PathLike[str]) -> Settings:
+    """The settings that a card holds, as the dataclass they were.
+
+    Raises
+    ------
+    ValueError
+        They are not there or out of range; the text names the file and the field.
+    """
+    found = card.get("settings")
+    if not isinstance(found, dict) or found.keys() != kind.__dataclass_fields__.keys():
+        raise ValueError(
+            f"{path}: field 'settings' of the card must hold {', '.join(kind.__dataclass_fields__)}"
+        )
+    try:
+        return kind(**found)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: field 'settings' of the card: {error}") from error
 
 
 def _digest(arrays: Mapping[str, NDArray]) -> str:

@@ -137,6 +137,7 @@ def invert_net(
     blob: str,
     recipe: Recipe,
     *,
+    size: tuple[int, int] | None = None,
     settings: MahendranSettings | None = None,
     seed: int = 0,
     batch: int = 32,
@@ -148,10 +149,13 @@ def invert_net(
     ----------
     features : (N, ...) float32, the blob
     net : CaffeNet
-        With weights, on the device to compute on; its first input is the image.
+        With weights, on the device to compute on; its first input is the image. The whole net, of which `tv_weight`
+        counts the layers.
     blob : Caffe's name, such as "fc6"
     recipe : Recipe
         The net's mean, channel order and scale.
+    size : (height, width), optional
+        Of the images; default: that of the net's input.
     settings : MahendranSettings, optional
         Default: the source's, with the layer's `tv_weight`.
     seed, batch, progress : see `invert`
@@ -167,7 +171,8 @@ def invert_net(
     """
     if settings is None:
         settings = MahendranSettings(tv_weight=tv_weight(net, blob))
-    channels, height, width = next(iter(net.inputs.values()))[1:]
+    channels, *own_size = next(iter(net.inputs.values()))[1:]
+    height, width = size or own_size
     device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
     x, energies = invert(
         features,

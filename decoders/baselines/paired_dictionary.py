@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from decoders.baselines.archives import digest_picture, read_archive, rival_versions, write_archive
+from decoders.baselines.archives import (
+    digest_picture,
+    read_archive,
+    rival_versions,
+    settings_on,
+    write_archive,
+)
 from decoders.baselines.extras import need
 from decoders.baselines.ihog import CHANNELS
 from decoders.baselines.paired_windows import PairedWindows
@@ -174,13 +180,7 @@ def read_dictionary(path: str | os.PathLike[str]) -> PairedDictionary:
         The file cannot be read.
     """
     arrays, card = read_archive(path, KIND, {"patches": ("float32", 3), "features": ("float32", 4)})
-    found = card.get("settings")
-    if not isinstance(found, dict) or found.keys() != asdict(HogglesSettings()).keys():
-        raise ValueError(f"{path}: field 'settings' of the card does not name the settings of a dictionary")
-    try:
-        settings = HogglesSettings(**found)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: field 'settings' of the card: {error}") from error
+    settings = settings_on(card, HogglesSettings, path)
     wanted = {
         "patches": (settings.atoms, settings.side, settings.side),
         "features": (settings.atoms, CHANNELS, settings.cells, settings.cells),

@@ -19,7 +19,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from decoders.baselines.archives import digest_picture, read_archive, rival_versions, write_archive
+from decoders.baselines.archives import (
+    digest_picture,
+    read_archive,
+    rival_versions,
+    settings_on,
+    write_archive,
+)
 
 KIND = "database of patches"
 DESCRIPTOR = 128
@@ -146,7 +152,7 @@ def build_database(
     for picture in pictures:
         digest_picture(digest, picture)
         count += 1
-        keypoints = sift(kernels.gray(picture).astype(np.float32))
+        keypoints: Any = sift(kernels.gray(picture))  # of one picture
         chosen = _inside(keypoints.frames, picture.shape, settings.support)
         lots = rng.random(int(chosen.sum()))
         seen += len(lots)
@@ -239,13 +245,7 @@ def read_database(path: str | os.PathLike[str]) -> PatchDatabase:
         The file cannot be read.
     """
     arrays, card = read_archive(path, KIND, {"descriptors": ("uint8", 2), "patches": ("uint8", 4)})
-    found = card.get("settings")
-    if not isinstance(found, dict) or found.keys() != asdict(DatabaseSettings()).keys():
-        raise ValueError(f"{path}: field 'settings' of the card does not name the settings of a database")
-    try:
-        settings = DatabaseSettings(**found)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: field 'settings' of the card: {error}") from error
+    settings = settings_on(card, DatabaseSettings, path)
     count = len(arrays["descriptors"])
     wanted = {"descriptors": (count, DESCRIPTOR), "patches": (count, settings.side, settings.side, 3)}
     for name, shape in wanted.items():

@@ -138,10 +138,24 @@ def test_mean_scale_and_channel_order_are_undone(tmp_path: Path, order: str) -> 
         "out",
         Recipe(None, None, mean, order, 0.5),
         settings=MahendranSettings(
-            schedule=((2.0, 400),), momentum=0.5, tv_weight=0.0, power_weight=0.0, sigma=50.0
+            schedule=((0.1, 40),), momentum=0.0, tv_weight=0.0, power_weight=0.0, sigma=1000.0
         ),
     )
     close(found.images, image, "net inversion")
+
+
+def test_convolutional_blobs_are_inverted_at_other_sizes() -> None:
+    mini = open_net("caffenet-mini")
+    assert mini.recipe is not None
+    images = to_batch([draw(2, 80, 72)])
+    features = (
+        mini.net.features(to_caffe(torch.from_numpy(images), mini.recipe.mean), "conv1").detach().numpy()
+    )
+    found = invert_net(features, mini.net, "conv1", mini.recipe, size=(80, 72), settings=SHORT)
+    assert found.images.shape == (1, 3, 80, 72)
+    assert found.energies[0, -1].sum() < found.energies[0, 0].sum() / 4
+    with pytest.raises(ValueError, match="features have shape"):
+        invert_net(features, mini.net, "conv1", mini.recipe)
 
 
 def test_noise_has_its_norm_and_follows_seed_and_place() -> None:

@@ -138,7 +138,7 @@ def test_discs_that_leave_the_image_are_cut() -> None:
 
 def test_a_picture_from_its_own_patches(pictures: list[NDArray], database: PatchDatabase) -> None:
     """Its keypoints find themselves, and their patches make the picture again, up to a level."""
-    keypoints = sift(kernels.gray(pictures[1]).astype(np.float32))
+    keypoints = sift(kernels.gray(pictures[1]))
     x, y, radius = keypoints.frames[:, 0], keypoints.frames[:, 1], 6 * keypoints.frames[:, 2]
     whole = (x >= radius) & (y >= radius) & (x <= 159 - radius) & (y <= 127 - radius)
     own = Points(keypoints.frames[whole], keypoints.descriptors[whole])
