@@ -26,7 +26,6 @@ SIFT_WINDOW_SIGMA = 1.5  # of the window over a block, in spatial bins
 SIFT_KAPPA = 1e-6  # under the root of a block's norm
 LEAST_NORM = 1e-6  # of a block of HOG
 LEAST_MAGNITUDE = 1e-10  # of a gradient
-TIE = 1e-6  # how much nearer a later direction must be, in steps
 
 
 def gradients(grey: torch.Tensor, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,7 +42,7 @@ def hard_bins(across: torch.Tensor, down: torch.Tensor, directions: int) -> torc
     Of two directions that are equally near the first wins.
     """
     with torch.no_grad():
-        nearest = torch.ceil(_turn(across, down, directions) - 0.5 - TIE).long() % directions
+        nearest = torch.ceil(_turn(across, down, directions) - 0.5).long() % directions
     return _scatter(nearest[:, None], _magnitude(across, down)[:, None], directions)
 
 

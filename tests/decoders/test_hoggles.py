@@ -109,6 +109,31 @@ def test_windows_lie_over_their_pixels() -> None:
     np.testing.assert_allclose([row[:1600] @ row[:1600], row[1600:] @ row[1600:]], 1, rtol=1e-9)
 
 
+def test_one_step_of_learning_is_mairals() -> None:
+    """Codes of a batch by the second solver, then each atom in turn moved to where it fits best, and shortened to 1.
+
+    Source: Mairal et al., Online Dictionary Learning for Sparse Coding (ICML 2009), algorithm 2, from no past.
+    """
+    settings = HogglesSettings(atoms=4, cells=3, iterations=1, batch=50)
+    pictures = [draw(seed) for seed in range(3)]
+    found = learn_dictionary(pictures, settings=settings, seed=8)
+    windows = PairedWindows(pictures, cells=3, cell_size=8)
+    rng = np.random.default_rng(8)  # the draws: the windows in some order, a seed for scikit-learn, the batch
+    order = rng.permutation(len(windows))
+    atoms = windows.rows(order[:4]) / np.sqrt(2)
+    rng.integers(2**31)
+    rows = windows.rows(rng.choice(order, 50))
+    codes = np.stack([slow.lasso(row, atoms, 0.02) for row in rows])
+    past, wanted = codes.T @ codes, codes.T @ rows
+    assert past.diagonal().min() > 0.1
+    assert (np.linalg.lstsq(atoms.T, rows.T, rcond=None)[0] < 0).any()  # so that being non-negative matters
+    for k in range(4):
+        atoms[k] += (wanted[k] - past[k] @ atoms) / past[k, k]
+        atoms[k] /= max(np.linalg.norm(atoms[k]), 1)
+    learned = np.concatenate([found.patches.reshape(4, -1), found.features.reshape(4, -1)], axis=1)
+    close(learned, atoms, "learned atoms")
+
+
 def test_learning_codes_unseen_windows_better(dictionary: PairedDictionary) -> None:
     """Than a dictionary of as many windows, in the very sum that learning minimises."""
     seen = PairedWindows([draw(seed) for seed in range(6)], cells=3, cell_size=8)
