@@ -176,7 +176,9 @@ def _sift(pictures: np.ndarray) -> np.ndarray:
     greys = _rounded_grey(pictures).astype(np.float32)
     size = greys.shape[1], greys.shape[2]
     found: Any = sift(greys, threads=1)  # of each picture
-    return np.stack([sift_map(*keypoints, size, np.random.default_rng(0)) for keypoints in found])
+    return np.stack(
+        [sift_map(frames, descriptors, size, np.random.default_rng(0)) for frames, descriptors in found]
+    )
 
 
 def _tiles(features: np.ndarray) -> np.ndarray:
