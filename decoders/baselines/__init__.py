@@ -1,0 +1,1 @@
+"""The paper's rivals: other ways from features back to an image, one file each."""
