@@ -36,7 +36,7 @@ class SimulatedDevice:
         return self.put(np.full(shape, 113, dtype))
 
     def put(self, array: NDArray) -> Any:
-        return array.view(GpuArray)
+        return np.array(array).view(GpuArray)
 
     def get(self, array: Any) -> NDArray:
         return np.asarray(array)
