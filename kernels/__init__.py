@@ -3,16 +3,20 @@
 from kernels.gray import gray
 from kernels.hog import HOG_FLIP, HogParameters, hog, hog_glyphs, hog_shape
 from kernels.lbp import LBP_FLIP, LbpParameters, lbp, lbp_shape
+from kernels.sift import Keypoints, SiftParameters, sift
 
 __all__ = [
     "HOG_FLIP",
     "LBP_FLIP",
     "HogParameters",
+    "Keypoints",
     "LbpParameters",
+    "SiftParameters",
     "gray",
     "hog",
     "hog_glyphs",
     "hog_shape",
     "lbp",
     "lbp_shape",
+    "sift",
 ]

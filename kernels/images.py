@@ -1,5 +1,6 @@
-"""What every kernel asks of its grey images and of its whole-number settings; one place, one wording."""
+"""What every kernel asks of its grey images and of its settings; one place, one wording."""
 
+from numbers import Real
 from operator import index
 from typing import Any
 
@@ -28,8 +29,25 @@ def whole_number(name: str, value: object, least: int) -> int:
     return index(value)
 
 
-def grey_batch(gray: ArrayLike) -> Any:
-    """One image or a batch as a contiguous batch, where it lives: NumPy or CuPy.
+def real_number(name: str, value: object, least: float, most: float) -> float:
+    """A setting as a float.
+
+    Raises
+    ------
+    TypeError
+        If `value` is no real number (a bool is none).
+    ValueError
+        If it is not between `least` and `most`, or is NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} is {value!r}: it must be a number from {least:g} to {most:g}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} is {value}: it must be from {least:g} to {most:g}")
+    return float(value)
+
+
+def grey_batch(gray: ArrayLike) -> tuple[Any, bool]:
+    """One image or a batch as a contiguous batch, where it lives: NumPy or CuPy; and whether it was one.
 
     Copied only where it must be; nothing is written into it.
 
@@ -39,7 +57,9 @@ def grey_batch(gray: ArrayLike) -> Any:
 
     Returns
     -------
-    (N, H, W) array of the same dtype
+    images : (N, H, W) array of the same dtype
+    is_batch : bool
+        False if `gray` was a single image.
 
     Raises
     ------
@@ -54,8 +74,9 @@ def grey_batch(gray: ArrayLike) -> Any:
     if images.ndim not in (2, 3):
         raise ValueError(f"gray has shape {images.shape}: it must be (H, W) or (N, H, W)")
     height, width = images.shape[-2:]
-    count = 1 if images.ndim == 2 else len(images)
-    return contiguous(images).reshape((count, height, width))
+    is_batch = images.ndim == 3
+    count = len(images) if is_batch else 1
+    return contiguous(images).reshape((count, height, width)), is_batch
 
 
 def check_room(height: int, width: int, least: int, cell_size: int) -> None:
@@ -79,3 +100,15 @@ def check_finite(images: Any, *, first: int = 0) -> None:
     for n in np.flatnonzero(~np.isfinite(totals)):
         if not np.isfinite(images[n]).all():
             raise ValueError(f"gray: image {first + n} holds NaN or infinity; allowed are finite values")
+
+
+def check_range(images: Any, largest: float, *, first: int = 0) -> None:
+    """Refuse NaN, infinity and values above `largest`, positive or negative, in images as `check_finite` takes them."""
+    if images.dtype != np.float32:
+        return
+    lowest, highest = host(images.min(axis=(1, 2))), host(images.max(axis=(1, 2)))
+    for n in np.flatnonzero(~((-largest <= lowest) & (highest <= largest))):  # NaN is in no range
+        fault = "values too large" if np.isfinite(images[n]).all() else "NaN or infinity"
+        raise ValueError(
+            f"gray: image {first + n} holds {fault}; allowed are finite values, up to {largest:g}"
+        )

@@ -13,10 +13,13 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
-from numba import config, cuda, types
+from numba import cuda, types
+from numba.cuda.core import config
 from numba.cuda.extending import overload
 
 from kernels import backend
+
+config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small image is a small grid, and no mistake
 
 BLOCK = (32, 4)  # threads of a block along x and y, where each works alone; a warp lies along x
 MOST_LAYERS = 65535  # blocks of a grid along z

@@ -110,7 +110,7 @@ def hog(gray: ArrayLike, *, cell_size: int = 8, threads: int | None = None) -> A
     Equal to VLFeat 0.9.21's vl_hog (variant UoCTTI, 9 orientations, no bilinear orientation assignment) to 1e-6.
     The first call compiles for some seconds and keeps the result on disk.
     """
-    images = grey_batch(gray)
+    images, is_batch = grey_batch(gray)
     _, height, width = images.shape
     shape = hog_shape(height, width, cell_size)
     parameters, threads = HogParameters(cell_size), thread_count(threads, images.size)
@@ -124,7 +124,7 @@ def hog(gray: ArrayLike, *, cell_size: int = 8, threads: int | None = None) -> A
         else:
             energies = _compute(images, columns, rows, features, threads)
         _check_finite(images, energies)
-    return features if np.ndim(gray) == 3 else features[0]
+    return features if is_batch else features[0]
 
 
 def _compute(images: NDArray, columns: Strips, rows: Strips, features: NDArray, threads: int) -> NDArray:

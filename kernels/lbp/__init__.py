@@ -95,7 +95,7 @@ def lbp(gray: ArrayLike, *, cell_size: int = 16, threads: int | None = None) -> 
     Equal to VLFeat 0.9.21's vl_lbp_process (uniform patterns, not transposed) to 5e-6: VLFeat rounds its sums, these
     are exact up to cells of 6,888 pixels. The first call compiles for some seconds and keeps the result on disk.
     """
-    images = grey_batch(gray)
+    images, is_batch = grey_batch(gray)
     _, height, width = images.shape
     shape = lbp_shape(height, width, cell_size)
     parameters, threads = LbpParameters(cell_size), thread_count(threads, images.size)
@@ -108,7 +108,7 @@ def lbp(gray: ArrayLike, *, cell_size: int = 16, threads: int | None = None) -> 
             cuda.compute(images, parameters.cell_size, features)
     else:
         _compute(images, parameters, features, threads)
-    return features if np.ndim(gray) == 3 else features[0]
+    return features if is_batch else features[0]
 
 
 def _compute(images: NDArray, parameters: LbpParameters, features: NDArray, threads: int) -> None:

@@ -14,20 +14,25 @@ from typing import Any
 
 import numba.cuda.dispatcher
 from cuda.bindings import nvjitlink
-from numba import cuda, types
+from numba import types
+from numba.cuda import compiler
 
 from kernels.gray import cuda as gray
 from kernels.hog import cuda as hog
 from kernels.lbp import cuda as lbp
+from kernels.sift.cuda import describe, detect, orient, scale_space
 
 ARCHITECTURES = ((8, 0), (9, 0))
 
 _BYTES, _LONG, _DOUBLE = types.uint8, types.int64, types.float64
-LINE, TABLE, BATCH, CHANNELS = (
-    types.float32[(*[slice(None)] * rank, slice(None, None, 1))] for rank in range(4)
+LINE, TABLE, BATCH, CHANNELS, POLAR = (
+    types.float32[(*[slice(None)] * rank, slice(None, None, 1))] for rank in range(5)
 )
-BYTE_TABLE, BYTE_BATCH = _BYTES[:, ::1], _BYTES[:, :, ::1]
-STARTS = _LONG[::1]
+BYTE_TABLE, BYTE_BATCH, MARKS = _BYTES[:, ::1], _BYTES[:, :, ::1], _BYTES[:, :, :, ::1]
+STARTS, DOUBLES, ANGLES = _LONG[::1], _DOUBLE[::1], _DOUBLE[:, ::1]
+PLACES = types.int32[:, ::1]
+NUMBERS = (_DOUBLE,) * 4
+_FRAMES = (POLAR, PLACES, TABLE, ANGLES, STARTS, *NUMBERS, DOUBLES, types.boolean, TABLE)
 
 # name: kernel, types of its arguments
 KERNELS: dict[str, tuple[Any, tuple[types.Type, ...]]] = {
@@ -40,6 +45,18 @@ KERNELS: dict[str, tuple[Any, tuple[types.Type, ...]]] = {
     "lbp encode": (lbp.encode, (BATCH, BYTE_BATCH)),
     "lbp encode, uint8": (lbp.encode, (BYTE_BATCH, BYTE_BATCH)),
     "lbp cells": (lbp.cells, (BYTE_BATCH, _LONG, _LONG, CHANNELS)),
+    "sift sample": (scale_space.sample, (CHANNELS, _LONG, _LONG, CHANNELS)),
+    "sift sample, uint8": (scale_space.sample, (MARKS, _LONG, _LONG, CHANNELS)),
+    "sift enlarge": (scale_space.enlarge, (CHANNELS, _LONG, CHANNELS)),
+    "sift enlarge, uint8": (scale_space.enlarge, (MARKS, _LONG, CHANNELS)),
+    "sift smooth columns": (scale_space.smooth_columns, (CHANNELS, _LONG, LINE, BATCH)),
+    "sift smooth rows": (scale_space.smooth_rows, (BATCH, LINE, CHANNELS, _LONG)),
+    "sift differentiate": (scale_space.differentiate, (CHANNELS, POLAR)),
+    "sift mark": (detect.mark, (CHANNELS, _DOUBLE, MARKS)),
+    "sift refine": (detect.refine, (CHANNELS, STARTS, *NUMBERS, _BYTES[::1], PLACES, TABLE)),
+    "sift orient": (orient.orient, (POLAR, PLACES, TABLE, _DOUBLE, DOUBLES, ANGLES, BYTE_TABLE)),
+    "sift describe": (describe.describe, (*_FRAMES, BYTE_TABLE)),
+    "sift describe, float": (describe.describe, (*_FRAMES, TABLE)),
 }
 
 
@@ -63,12 +80,16 @@ def pretended_device(architecture: tuple[int, int]) -> Iterator[None]:
         numba.cuda.dispatcher.get_current_device = asked
 
 
-def compile_ptx(name: str, architecture: tuple[int, int]) -> str:
-    """A kernel's PTX."""
+def compile_ptx(name: str) -> dict[tuple[int, int], str]:
+    """A kernel's PTX for each architecture; its types are inferred, which takes longest, only once."""
     kernel, arguments = KERNELS[name]
-    with pretended_device(architecture):
-        text, _ = cuda.compile_ptx(kernel.py_func, types.void(*arguments), cc=architecture)
-    return text
+    settings: dict[str, Any] = dict.fromkeys(("debug", "opt", "abi_info", "launch_bounds"))
+    settings |= dict.fromkeys(("device", "lineinfo", "fastmath", "forceinline", "lto"), False)
+    with pretended_device(ARCHITECTURES[0]):
+        library, _ = compiler._compile_pyfunc_with_fixup(
+            kernel.py_func, types.void(*arguments), abi="numba", cc=ARCHITECTURES[0], **settings
+        )
+        return {architecture: library.get_asm_str(cc=architecture) for architecture in ARCHITECTURES}
 
 
 def resources(text: str, architecture: tuple[int, int]) -> Resources:
@@ -95,8 +116,8 @@ def main() -> None:
     """Print the table."""
     print(f"{'kernel':24}{'arch':>6}{'registers':>11}{'shared':>8}{'spilled':>9}")
     for name in KERNELS:
-        for architecture in ARCHITECTURES:
-            found = resources(compile_ptx(name, architecture), architecture)
+        for architecture, text in compile_ptx(name).items():
+            found = resources(text, architecture)
             arch = "sm_{}{}".format(*architecture)
             print(f"{name:24}{arch:>6}{found.registers:11}{found.shared_bytes:8}{found.spilled_bytes:9}")
 
