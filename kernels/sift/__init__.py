@@ -79,7 +79,8 @@ def sift(
     if not isinstance(settings, SiftParameters):
         raise TypeError(f"parameters is {settings!r}: it must be SiftParameters")
     images, is_batch = grey_batch(gray)
-    check_size(*images.shape[1:], settings)
+    _, height, width = images.shape
+    check_size(height, width, settings)
     workers = thread_count(threads, images.size)
     if on_gpu(images):
         from kernels.sift.cuda.extract import extract  # late: nothing of CUDA before a GPU array comes in

@@ -163,7 +163,7 @@ def _gather(
     half_1, half_2 = REACH * bin_width / abs(steep), REACH * bin_width / abs(flat)
     for i in range(histogram.size):
         histogram[i] = scalar.ZERO
-    count = 0
+    count = np.int64(0)  # not a literal, for which all would be compiled once more
     for row in range(max(centre_y - radius, 1), min(centre_y + radius, height - 2) + 1):
         dy = np.float64(np.float32(row - y))
         middle_1, middle_2 = x - dy * sine / steep, x + dy * cosine / flat
@@ -177,7 +177,7 @@ def _gather(
         if count + length > LIST and count > 0:
             _share(count, samples, cells)
             _add(count, samples, cells, histogram)
-            count = 0
+            count = np.int64(0)
         _locate(
             gradients[level, 0, row],
             gradients[level, 1, row],

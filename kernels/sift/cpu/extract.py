@@ -15,7 +15,8 @@ def extract(image: NDArray, parameters: SiftParameters, threads: int) -> tuple[N
     """Frames (N, 4) float32 and descriptors (N, 128) float32 of unit length, of an image (H, W) float32."""
     frames, features = [np.empty((0, 4), np.float32)], [np.empty((0, 128), np.float32)]
     first, levels = parameters.first_octave, parameters.levels
-    count = parameters.octaves or octave_count(*image.shape, first)
+    height, width = image.shape
+    count = parameters.octaves or octave_count(height, width, first)
     lowest = scale_space.first_level(image, levels, first, threads=threads)
     for index in range(first, first + count):
         if min(lowest.shape) < 3:  # no sample off the border, here and further up

@@ -4,6 +4,8 @@ Source: vl/sift.c (VLFeat 0.9.21), vl_sift_calc_keypoint_orientations. Each bin'
 Conventions: places and values of keypoints as `kernels.sift.cpu.detect` has them; gradients (levels, 2, h, w).
 """
 
+import math
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from kernels.threads import bands, run
 
 BAND = 64  # keypoints that one thread orients at a time
 BINS = scalar.ORIENTATION_BINS
+SLACK = 1e-3  # pixels that the circle may be off
 EXP_TABLE = scalar.EXP_TABLE
 
 _fast_exp = njit(**INLINE)(scalar.fast_exp)
@@ -52,21 +55,22 @@ def _share(
     length: int,
     x: float,
     dy: float,
-    radius: int,
+    farthest: float,
     spread: float,
     bins: NDArray,
     parts: NDArray,
 ) -> None:
     """The two bins of each of `length` samples of a row, and its shares of them; 0 outside the circle."""
     lower_bins, upper_bins, lower_parts, upper_parts = bins[0], bins[1], parts[0], parts[1]
-    offset, farthest = np.uint64(first), radius * radius + 0.6
+    offset = np.uint64(first)
     for i in range(np.uint64(length)):  # runs in vector lanes
         dx = np.float64(np.int32(i)) + (first - x)
         distance = dx * dx + dy * dy
         position = BINS * np.float64(angles[offset + i]) / scalar.TWO_PI
         lower = np.floor(position - 0.5)
         share = position - lower - 0.5
-        weight = _fast_exp(distance / spread, EXP_TABLE) if distance < farthest else 0.0
+        weight = _fast_exp(distance / spread, EXP_TABLE)
+        weight = weight if distance < farthest else 0.0
         magnitude = np.float64(magnitudes[offset + i])
         bin_ = np.int32(lower)
         lower_bins[i] = bin_ if bin_ >= 0 else BINS - 1
@@ -91,24 +95,16 @@ def _gather(
     centre_x, centre_y = int(x + 0.5), int(y + 0.5)
     sigma_window = scalar.ORIENTATION_WINDOW * sigma
     radius = max(int(3.0 * sigma_window), 1)
-    left, right = max(centre_x - radius, 0), min(centre_x + radius, width - 1)
+    spread, farthest = 2 * sigma_window * sigma_window, radius * radius + 0.6
     for i in range(BINS):
         histogram[i] = 0.0
     for row in range(max(centre_y - radius, 0), min(centre_y + radius, height - 1) + 1):
-        spread = 2 * sigma_window * sigma_window
-        length = right + 1 - left
-        _share(
-            gradients[level, 0, row],
-            gradients[level, 1, row],
-            left,
-            length,
-            x,
-            row - y,
-            radius,
-            spread,
-            bins,
-            parts,
-        )
+        dy = row - y
+        half = math.sqrt(max(farthest - dy * dy, 0.0)) + SLACK
+        first, last = max(math.ceil(x - half), 0), min(math.floor(x + half), width - 1)
+        length = min((last - first + 4) & -4, width - first)  # more, if there are, to fill vector lanes
+        magnitudes, angles = gradients[level, 0, row], gradients[level, 1, row]
+        _share(magnitudes, angles, first, length, x, dy, farthest, spread, bins, parts)
         for i in range(np.uint64(length)):
             histogram[bins[0, i]] += parts[0, i]
             histogram[bins[1, i]] += parts[1, i]

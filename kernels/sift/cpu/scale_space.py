@@ -127,13 +127,14 @@ def _smooth_rows(
     target: NDArray,
 ) -> None:
     """Rows first..last-1 of a flat image, smoothed along y into row, which has room on both sides, then along x."""
+    start, step = np.int64(0), np.int64(1)  # not literals, for which _weigh would be compiled once more
     for y in range(first, last):
         _weigh(image, y - radius, height - 1, width, taps, row, radius, width)
         left, right = row[radius], row[radius + width - 1]
         for x in range(radius):
             row[x] = left
             row[radius + width + x] = right
-        _weigh(row, 0, taps.size, 1, taps, target, y * width, width)
+        _weigh(row, start, taps.size, step, taps, target, y * width, width)
 
 
 @njit(**COMPILE)
