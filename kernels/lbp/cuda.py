@@ -39,19 +39,7 @@ def encode(images: Any, codes: Any) -> None:
     inside = 0 < y < height - 1 and 0 < x < width - 1
     for n in range(cuda.blockIdx.z, count, cuda.gridDim.z):
         if inside:
-            above, row, below = images[n, y - 1], images[n, y], images[n, y + 1]
-            bits = _pattern(
-                row[x],
-                row[x + 1],
-                below[x + 1],
-                below[x],
-                below[x - 1],
-                row[x - 1],
-                above[x - 1],
-                above[x],
-                above[x + 1],
-            )
-            codes[n, y, x] = table[bits]
+            codes[n, y, x] = table[_pattern(images[n, y - 1], images[n, y], images[n, y + 1], x)]
         else:
             codes[n, y, x] = NO_CODE
 
