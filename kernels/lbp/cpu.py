@@ -35,17 +35,7 @@ def _pattern_row(image: NDArray, y: int, wide: NDArray, patterns: NDArray) -> No
     """Patterns of one image row, the border pixels left out. `wide` is room for them, as wide as a pixel."""
     above, row, below = image[y - 1], image[y], image[y + 1]
     for x in range(1, row.size - 1):  # runs in vector lanes
-        wide[x] = _pattern(
-            row[x],
-            row[x + 1],
-            below[x + 1],
-            below[x],
-            below[x - 1],
-            row[x - 1],
-            above[x - 1],
-            above[x],
-            above[x + 1],
-        )
+        wide[x] = _pattern(above, row, below, x)
     for x in range(1, row.size - 1):
         patterns[x] = wide[x]
 

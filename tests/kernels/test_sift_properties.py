@@ -213,6 +213,7 @@ def test_memory_layout_does_not_matter(layout: str, form: str) -> None:
 
 
 GOOD = np.zeros((16, 16), np.float32)
+HUGE = np.broadcast_to(np.uint8(0), (200_000, 200_000))  # of one byte
 
 
 def _with(value: float, y: int, x: int) -> NDArray:
