@@ -36,7 +36,7 @@ def resident_mb() -> float:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc to read the memory in use from")
 @pytest.mark.parametrize("feature", FEATURES)
 def test_ten_thousand_calls_leak_nothing(feature: str) -> None:
-    image = picture("blobs", 32, 32, "uint8", 2)
+    image = picture("blobs", 24, 24, "uint8", 5)
     assert feature != "sift" or len(kernels.sift(image).frames)
     growths = []
     for _ in range(ROUNDS):

@@ -97,7 +97,8 @@ def test_brightness_hardly_matters(gray: NDArray) -> None:
 def test_a_negative_has_its_frames_turned_by_half(gray: NDArray) -> None:
     found = kernels.sift(gray)
     x, y, scale, angle = found.frames.T
-    assert_nearly(kernels.sift(-gray), moved(found, [x, y, scale, angle + math.pi]), share=0.95)
+    turned = found.descriptors.reshape((-1, 4, 4, 8))[:, ::-1, ::-1].reshape((-1, 128))
+    assert_nearly(kernels.sift(-gray), moved(found, [x, y, scale, angle + math.pi], turned), share=0.95)
 
 
 @pytest.mark.parametrize("value", [0, 1, 255])
@@ -273,9 +274,9 @@ def test_bad_input_is_refused_in_one_line(
 
 
 def test_the_largest_values_allowed_stay_finite() -> None:
-    extreme = np.where(picture("noise", 60, 60, "uint8", 1) > 127, 1e15, -1e15).astype(np.float32)
+    extreme = np.where(picture("blobs", 90, 90, "uint8", 1) > 127, 1e15, -1e15).astype(np.float32)
     found = kernels.sift(extreme, parameters=SiftParameters(float_descriptors=True, magnif=50.0))
-    assert len(found.frames) > 20
+    assert len(found.frames) > 5
     assert np.isfinite(found.frames).all()
     assert np.isfinite(found.descriptors).all()
 
