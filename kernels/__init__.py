@@ -4,6 +4,7 @@ from kernels.gray import gray
 from kernels.hog import HOG_FLIP, HogParameters, hog, hog_glyphs, hog_shape
 from kernels.lbp import LBP_FLIP, LbpParameters, lbp, lbp_shape
 from kernels.sift import Keypoints, SiftParameters, sift
+from kernels.warming import warmup
 
 __all__ = [
     "HOG_FLIP",
@@ -19,4 +20,5 @@ __all__ = [
     "lbp",
     "lbp_shape",
     "sift",
+    "warmup",
 ]

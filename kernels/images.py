@@ -41,7 +41,7 @@ def real_number(name: str, value: object, least: float, most: float) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} is {value!r}: it must be a number from {least:g} to {most:g}")
-    if not least <= value <= most:
+    if not least <= float(value) <= most:
         raise ValueError(f"{name} is {value}: it must be from {least:g} to {most:g}")
     return float(value)
 
