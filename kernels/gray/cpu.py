@@ -3,11 +3,10 @@
 from numba import njit
 from numpy.typing import NDArray
 
+from kernels.compiling import COMPILE, INLINE
 from kernels.gray import scalar
 
-COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
-
-_luminance = njit(**COMPILE)(scalar.luminance)
+_luminance = njit(**INLINE)(scalar.luminance)
 
 
 @njit(**COMPILE)
