@@ -78,9 +78,10 @@ def sift(
     settings = SiftParameters() if parameters is None else parameters
     if not isinstance(settings, SiftParameters):
         raise TypeError(f"parameters is {settings!r}: it must be SiftParameters")
+    shape = np.shape(gray)
+    if len(shape) in (2, 3):  # before any of it is copied
+        check_size(shape[-2], shape[-1], settings)
     images, is_batch = grey_batch(gray)
-    _, height, width = images.shape
-    check_size(height, width, settings)
     workers = thread_count(threads, images.size)
     if on_gpu(images):
         from kernels.sift.cuda.extract import extract  # late: nothing of CUDA before a GPU array comes in

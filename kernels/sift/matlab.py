@@ -7,6 +7,7 @@ which the transposed image has them. Arrays have one column a frame.
 """
 
 import math
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -72,7 +73,7 @@ def vl_sift(
     image = np.asarray(gray)
     if image.ndim != 2:
         raise ValueError(f"gray has shape {image.shape}: it must be (H, W)")
-    found = sift(image.T, parameters=parameters, threads=threads)
+    found = cast(Keypoints, sift(image.T, parameters=parameters, threads=threads))
     x, y, scale, angle = found.frames.T
     frames = np.stack([y + 1, x + 1, scale, np.float32(math.pi / 2) - angle])
     return frames.astype(np.float32), transposed_descriptors(found.descriptors).T

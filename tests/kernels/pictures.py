@@ -48,7 +48,7 @@ def blobs(height: int, width: int, rng: np.random.Generator) -> NDArray:
     """Soft round spots of many sizes on a slope: what a detector of blobs looks for."""
     y, x = np.mgrid[:height, :width]
     total = 100 + 0.1 * x + 0.05 * y
-    for _ in range(max(8, height * width // 200)):
+    for _ in range(min(max(8, height * width // 200), 150)):
         row, column, size = rng.uniform(0, height), rng.uniform(0, width), 2 ** rng.uniform(0.3, 3)
         total += rng.normal(0, 60) * np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * size**2))
     return np.clip(total, 0, 255)

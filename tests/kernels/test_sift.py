@@ -105,18 +105,18 @@ def test_sift_equals_vlfeat_on_faint_and_strong_contrast(vlfeat_sift: VLFeatSift
 
 def test_sift_equals_vlfeat_on_a_very_wide_and_a_very_tall_picture(vlfeat_sift: VLFeatSift) -> None:
     agreement = Agreement()
-    compare(picture("blobs", 20, 3000, "uint8", 1), vlfeat_sift, agreement)
-    compare(picture("blobs", 3000, 20, "uint8", 2), vlfeat_sift, agreement)
-    assert agreement.expected > 100
+    compare(picture("blobs", 20, 1500, "uint8", 1), vlfeat_sift, agreement)
+    compare(picture("blobs", 1500, 20, "uint8", 2), vlfeat_sift, agreement)
+    assert agreement.expected > 50
     check(agreement)
 
 
 def test_sift_equals_vlfeat_on_natural_pictures(vlfeat_sift: VLFeatSift, data_folder: Path) -> None:
     """A sample; `python -m tests.kernels.sift_agreement` takes as many as one likes."""
     agreement = Agreement()
-    for gray in pictures(data_folder / "data" / "images", 40):
+    for gray in pictures(data_folder / "data" / "images", 25):
         compare(gray, vlfeat_sift, agreement)
-    assert agreement.pictures == 40
+    assert agreement.pictures == 25
     check(agreement)
 
 
