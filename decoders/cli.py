@@ -56,7 +56,9 @@ def main() -> None:
 def list_command(table: str | None, width: float, as_json: bool) -> None:
     """Representations, decoders, and what ships."""
     if table is not None:
-        spec = DECODERS[representation(table).name].scaled(width)
+        if table not in DECODERS:
+            raise ValueError(f"there is no table {table!r}; choose one of {', '.join(DECODERS)}")
+        spec = DECODERS[table].scaled(width)
         click.echo(
             json.dumps(dataclasses.asdict(spec))
             if as_json

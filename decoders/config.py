@@ -5,7 +5,8 @@ import math
 from typing import Any
 
 from decoders.representations import representation
-from decoders.specs import DECODERS, DecoderSpec
+from decoders.rows import DecoderSpec
+from decoders.specs import DECODERS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,134 +1,30 @@
 """The paper's decoder tables, row by row, each with its standing.
 
-Sources: Dosovitskiy & Brox, CVPR 2016 (arXiv 1506.02753), Table 1 and the supplementary tables.
-Sizes are (height, width, maps); the paper prints width x height x maps, and all its maps are square.
+Sources: Dosovitskiy & Brox, CVPR 2016 (arXiv 1506.02753), Table 1 and the supplementary tables. The maps of the
+paper are square. Decoders for other features are made by its recipe: see `decoders.derive`.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
+
+from decoders.rows import DecoderSpec, Row, conv, fc, reshape, upconv
 
 # The ImageNet mean of Caffe's ilsvrc_2012_mean.npy over its 256x256 pixels, RGB, 0..255.
 ILSVRC_MEAN_RGB = (122.67891, 116.66877, 104.00699)
 LEAKY_SLOPE = 0.2  # CVPR 2016, section 3: "leaky ReLU with the negative slope 0.2"
 
-Size = tuple[int, int, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One line of a decoder table.
-
-    Attributes
-    ----------
-    name : the paper's name of the layer, e.g. ``upconvA1``.
-    op : ``conv`` or ``upconv``; a convolution pads (kernel - 1) / 2, an up-convolution doubles the map.
-    inputs : names of the rows whose maps are concatenated; ``features`` is the decoder's input.
-    kernel, stride : of the convolution; an up-convolution's stride is the factor 2 by which it enlarges.
-    out : (height, width, maps) at the table's own input size; the builder checks it.
-    """
-
-    name: str
-    op: str
-    inputs: tuple[str, ...]
-    kernel: int
-    stride: int
-    out: Size
-
-
-@dataclasses.dataclass(frozen=True)
-class DecoderSpec:
-    """A decoder as a table: frozen, readable without weights.
-
-    Attributes
-    ----------
-    representation : name of the features that go in.
-    features : (height, width, channels) of the features of one image of the table's size.
-    rows : the layers in the order in which they are computed; the last one is the picture.
-    provenance : where the table comes from and how sure it is.
-    multiple : images whose sides are multiples of this fit the net (its contraction).
-    feature_scale : features are multiplied by this before the first layer, to be near unit range.
-    pixel_scale : the last layer predicts (pixel - mean) / pixel_scale. The paper does not say how its
-        initialisation reached pixel range; a fixed unit changes the parametrisation, not the net.
-    width : factor applied to the map counts, 1 for the paper's own table.
-    """
-
-    representation: str
-    features: Size
-    rows: tuple[Row, ...]
-    provenance: str
-    multiple: int
-    feature_scale: float = 1.0
-    pixel_scale: float = 64.0
-    width: float = 1.0
-
-    def scaled(self, width: float) -> "DecoderSpec":
-        """The same table with every map count but the picture's three multiplied by ``width``.
-
-        Counts are rounded to the nearest integer, and are at least 1.
-
-        Raises
-        ------
-        ValueError : if this table is already scaled, or ``width`` is not in (0, 4].
-        """
-        if self.width != 1.0:
-            raise ValueError(
-                f"decoder {self.representation}: width is already {self.width}; scale the paper's table"
-            )
-        if not 0 < width <= 4:
-            raise ValueError(
-                f"decoder {self.representation}: width is {width}; it must be over 0 and at most 4"
-            )
-        *hidden, picture = self.rows
-        narrowed = [
-            dataclasses.replace(row, out=(*row.out[:2], max(1, round(row.out[2] * width)))) for row in hidden
-        ]
-        return dataclasses.replace(self, rows=(*narrowed, picture), width=width)
-
-    def maps_in(self, row: Row) -> int:
-        """Number of maps that ``row`` reads: the sum over its concatenated inputs."""
-        return sum(self.size_of(name)[2] for name in row.inputs)
-
-    def size_of(self, name: str) -> Size:
-        """(height, width, maps) of the row called ``name``, or of the features."""
-        if name == "features":
-            return self.features
-        return next(row.out for row in self.rows if row.name == name)
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(height, width) of the predicted picture at the table's own input size."""
-        return self.rows[-1].out[:2]
-
-    def table(self) -> str:
-        """The table as the paper prints it: layer, input, in-size, kernel, stride, out-size."""
-        lines = [("Layer", "Input", "InSize", "K", "S", "OutSize")]
-        for row in self.rows:
-            height, width, _ = self.size_of(row.inputs[0])
-            source = row.inputs[0] if len(row.inputs) == 1 else "{" + ", ".join(row.inputs) + "}"
-            in_size = _by((height, width, self.maps_in(row)))
-            lines.append((row.name, source, in_size, str(row.kernel), str(row.stride), _by(row.out)))
-        widths = [max(len(line[i]) for line in lines) for i in range(6)]
-        return "\n".join(
-            "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines
-        )
-
-
-def _by(size: Size) -> str:
-    height, width, maps = size
-    return f"{width}×{height}×{maps}"
-
 
 def _conv(name: str, inputs: str, kernel: int, stride: int, side: int, maps: int) -> Row:
-    return Row(name, "conv", tuple(inputs.split()), kernel, stride, (side, side, maps))
+    return conv(name, inputs, kernel, stride, (side, side), maps)
 
 
 def _upconv(name: str, inputs: str, kernel: int, side: int, maps: int) -> Row:
-    return Row(name, "upconv", (inputs,), kernel, 2, (side, side, maps))
+    return upconv(name, inputs, kernel, (side, side), maps)
 
 
 HOG = DecoderSpec(
     representation="hog",
+    input_name="HOG",
     features=(32, 32, 31),
     rows=(
         _conv("convA1", "features", 5, 2, 16, 256),
@@ -150,4 +46,114 @@ HOG = DecoderSpec(
     feature_scale=8.0,  # UoCTTI values are at most 0.4 and about 0.1 in the mean
 )
 
-DECODERS: Mapping[str, DecoderSpec] = MappingProxyType({spec.representation: spec for spec in (HOG,)})
+LBP = DecoderSpec(
+    representation="lbp",
+    input_name="LBP",
+    features=(16, 16, 58),
+    rows=(
+        _conv("convA1", "features", 5, 2, 8, 256),
+        _conv("convA2", "convA1", 5, 2, 4, 512),
+        _conv("convA3", "convA2", 3, 1, 4, 1024),
+        _upconv("upconvA1", "convA3", 4, 8, 512),
+        _upconv("upconvA2", "upconvA1", 4, 16, 256),
+        _conv("convB1", "features", 5, 1, 16, 128),
+        _conv("convB2", "convB1", 3, 1, 16, 128),
+        _conv("convJ1", "upconvA2 convB2", 3, 1, 16, 256),
+        _conv("convJ2", "convJ1", 3, 1, 16, 128),
+        _upconv("upconvJ3", "convJ2", 4, 32, 128),
+        _upconv("upconvJ4", "upconvJ3", 4, 64, 64),
+        _upconv("upconvJ5", "upconvJ4", 4, 128, 32),
+        _upconv("upconvJ6", "upconvJ5", 4, 256, 3),
+    ),
+    provenance="supplementary of arXiv 1506.02753, table of the LBP network, from memory (high confidence)",
+    multiple=64,
+    feature_scale=8.0,  # each cell's 58 values have the Euclidean norm 1
+)
+
+SIFT = DecoderSpec(
+    representation="sift",
+    input_name="SIFT",
+    features=(64, 64, 133),
+    rows=(
+        _conv("conv1", "features", 5, 2, 32, 256),
+        _conv("conv2", "conv1", 3, 2, 16, 512),
+        _conv("conv3", "conv2", 3, 2, 8, 1024),
+        _conv("conv4", "conv3", 3, 2, 4, 2048),
+        _conv("conv5", "conv4", 3, 1, 4, 2048),
+        _conv("conv6", "conv5", 3, 1, 4, 1024),
+        _upconv("upconv1", "conv6", 4, 8, 512),
+        _upconv("upconv2", "upconv1", 4, 16, 256),
+        _upconv("upconv3", "upconv2", 4, 32, 128),
+        _upconv("upconv4", "upconv3", 4, 64, 64),
+        _upconv("upconv5", "upconv4", 4, 128, 32),
+        _upconv("upconv6", "upconv5", 4, 256, 3),
+    ),
+    provenance="supplementary of arXiv 1506.02753, table of the SIFT network, from memory (medium confidence; "
+    "the map counts of conv4 to conv6 least sure)",
+    multiple=64,
+)
+
+
+def _map_decoder(layer: str, side: int, channels: int, maps: tuple[int, ...], provenance: str) -> DecoderSpec:
+    """Three 3x3 convolutions of 256 maps, then 5x5 up-convolutions to ``maps``."""
+    rows = [
+        _conv("conv1", "features", 3, 1, side, 256),
+        _conv("conv2", "conv1", 3, 1, side, 256),
+        _conv("conv3", "conv2", 3, 1, side, 256),
+    ]
+    for number, count in enumerate(maps, start=1):
+        rows.append(_upconv(f"upconv{number}", rows[-1].name, 5, side * 2**number, count))
+    return DecoderSpec(
+        layer,
+        (side, side, channels),
+        tuple(rows),
+        provenance,
+        multiple=2 ** len(maps),
+        input_name=layer.upper(),
+    )
+
+
+def _vector_decoder(layer: str, units: int) -> DecoderSpec:
+    """Table 1: three fully connected layers, 4x4 maps, five up-convolutions."""
+    return DecoderSpec(
+        layer,
+        (1, 1, units),
+        (
+            fc("fc1", "features", 4096),
+            fc("fc2", "fc1", 4096),
+            fc("fc3", "fc2", 4096),
+            reshape("reshape", "fc3", (4, 4), 256),
+            _upconv("upconv1", "reshape", 5, 8, 256),
+            _upconv("upconv2", "upconv1", 5, 16, 128),
+            _upconv("upconv3", "upconv2", 5, 32, 64),
+            _upconv("upconv4", "upconv3", 5, 64, 32),
+            _upconv("upconv5", "upconv4", 5, 128, 3),
+        ),
+        "CVPR 2016, Table 1",
+        multiple=0,
+        input_name=layer.upper(),
+    )
+
+
+_RELEASED = (
+    "the released invert_alexnet_conv1 net (input norm1 27x27x96, output 216x216x3), without its groups and with the "
+    "paper's leaky ReLU"
+)
+_PATTERN = (
+    "not published: three 3x3 convolutions and four up-convolutions by the pattern of CONV1 and CONV5; the paper "
+    'says "several up-convolutional layers", their number depending on the layer'
+)
+_CONV5 = "supplementary of arXiv 1506.02753, table of the CONV5 network, from memory; agrees with a third party's net"
+
+CONV1 = _map_decoder("conv1", 27, 96, (64, 32, 3), _RELEASED)
+CONV2 = _map_decoder("conv2", 13, 256, (128, 64, 32, 3), _PATTERN)
+CONV3 = _map_decoder("conv3", 13, 384, (128, 64, 32, 3), _PATTERN)
+CONV4 = _map_decoder("conv4", 13, 384, (128, 64, 32, 3), _PATTERN)
+CONV5 = _map_decoder("conv5", 6, 256, (256, 128, 64, 32, 3), _CONV5)
+FC6 = _vector_decoder("fc6", 4096)
+FC7 = _vector_decoder("fc7", 4096)
+FC8 = _vector_decoder("fc8", 1000)
+
+DECODERS: Mapping[str, DecoderSpec] = MappingProxyType(
+    {spec.representation: spec for spec in (HOG, LBP, SIFT, CONV1, CONV2, CONV3, CONV4, CONV5, FC6, FC7, FC8)}
+)

@@ -11,7 +11,7 @@ from tests.photos import draw
 
 
 def test_every_representation_has_a_decoder() -> None:
-    assert REPRESENTATIONS.keys() == DECODERS.keys()
+    assert REPRESENTATIONS.keys() <= DECODERS.keys()
 
 
 @pytest.mark.parametrize("name", list(REPRESENTATIONS))
