@@ -6,8 +6,9 @@ another when a child process made by fork does (what a data loader with workers 
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from operator import index
 from typing import Any
+
+from kernels.images import whole_number
 
 WORTH_A_THREAD = 1 << 18  # pixels; below this, starting a thread costs more than it saves
 
@@ -18,11 +19,7 @@ def thread_count(threads: int | None, pixels: int) -> int:
         from numba import config
 
         return max(1, min(config.NUMBA_NUM_THREADS, pixels // WORTH_A_THREAD))
-    if isinstance(threads, bool) or not hasattr(threads, "__index__"):
-        raise TypeError(f"threads is {threads!r}: it must be None or a whole number, 1 or more")
-    if index(threads) < 1:
-        raise ValueError(f"threads is {threads}: it must be None or a whole number, 1 or more")
-    return index(threads)
+    return whole_number("threads", threads, 1)
 
 
 def run(function: Callable[..., None], tasks: Iterable[tuple[Any, ...]], threads: int) -> None:

@@ -7,13 +7,13 @@ Channels of a cell, in VLFeat's order: 0-17 directed orientations (20 degrees a 
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from operator import index
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kernels.hog.glyphs import hog_glyphs
+from kernels.images import check_room, grey_batch, whole_number
 from kernels.threads import run, thread_count
 
 __all__ = ["HOG_FLIP", "HogParameters", "hog", "hog_glyphs", "hog_shape"]
@@ -23,7 +23,6 @@ HOG_FLIP = np.array([*range(9, 0, -1), 0, *range(17, 9, -1), 18, *range(26, 18, 
 HOG_FLIP.setflags(write=False)
 
 BAND = 16  # rows of cells that one thread computes at a time
-PIXEL_TYPES = (np.float32, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,7 @@ class HogParameters:
     orientations: int = field(default=9, init=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.cell_size, bool) or not hasattr(self.cell_size, "__index__"):
-            raise TypeError(f"cell_size is {self.cell_size!r}: it must be a whole number, 2 or more")
-        if index(self.cell_size) < 2:
-            raise ValueError(f"cell_size is {self.cell_size}: it must be 2 or more")
-        object.__setattr__(self, "cell_size", index(self.cell_size))
+        object.__setattr__(self, "cell_size", whole_number("cell_size", self.cell_size, 2))
 
     @property
     def channels(self) -> int:
@@ -74,13 +69,8 @@ def hog_shape(height: int, width: int, cell_size: int = 8) -> tuple[int, int, in
         If `cell_size` is not a whole number.
     """
     parameters = HogParameters(cell_size)
-    shape = (parameters.channels, parameters.cells(height), parameters.cells(width))
-    if min(shape) < 1:
-        least = cell_size - cell_size // 2
-        raise ValueError(
-            f"image of {height} x {width} pixels: cells of {cell_size} need at least {least} x {least}"
-        )
-    return shape
+    check_room(height, width, cell_size - cell_size // 2, cell_size)
+    return parameters.channels, parameters.cells(height), parameters.cells(width)
 
 
 def hog(gray: ArrayLike, *, cell_size: int = 8, threads: int | None = None) -> NDArray[np.float32]:
@@ -116,17 +106,12 @@ def hog(gray: ArrayLike, *, cell_size: int = 8, threads: int | None = None) -> N
     Equal to VLFeat 0.9.21's vl_hog (variant UoCTTI, 9 orientations, no bilinear orientation assignment) to 1e-6.
     The first call compiles for some seconds and keeps the result on disk.
     """
-    images = np.asarray(gray)
-    if images.dtype not in PIXEL_TYPES:
-        raise TypeError(f"gray has dtype {images.dtype}: it must be float32 or uint8")
-    if images.ndim not in (2, 3):
-        raise ValueError(f"gray has shape {images.shape}: it must be (H, W) or (N, H, W)")
-    height, width = images.shape[-2:]
+    images = grey_batch(gray)
+    _, height, width = images.shape
     shape = hog_shape(height, width, cell_size)
-    batch = np.require(images, requirements=["C", "A"]).reshape((-1, height, width))  # (N, H, W)
-    features = np.empty((len(batch), *shape), np.float32)
-    _compute(batch, HogParameters(cell_size), features, thread_count(threads, images.size))
-    return features.reshape((*images.shape[:-2], *shape))
+    features = np.empty((len(images), *shape), np.float32)
+    _compute(images, HogParameters(cell_size), features, thread_count(threads, images.size))
+    return features if np.ndim(gray) == 3 else features[0]
 
 
 def _compute(images: NDArray, parameters: HogParameters, features: NDArray, threads: int) -> None:

@@ -6,19 +6,12 @@ writes vlfeat_hog.npz (per case: the picture, its features, its glyph picture; a
 vlfeat_hog.json (program, version, library, command, seeds, sha256) beside this file.
 """
 
-import ctypes
-import hashlib
-import json
-import subprocess
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.golden import provenance
 from tests.kernels.pictures import picture
 from tests.oracles import vlfeat
-
-FOLDER = Path(__file__).parent
 
 # name: kind of picture, height, width, form, seed, cell size
 CASES = {
@@ -53,39 +46,16 @@ def arrays(reference: vlfeat.VLFeatHog) -> dict[str, NDArray]:
     return result
 
 
-def loaded_file(library: ctypes.CDLL) -> Path:
-    """The file that a library was loaded from."""
-    stem = Path(library._name).name.partition(".so")[0]
-    maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
-    return Path(next(line.split()[-1] for line in maps if f"/{stem}.so" in line))
-
-
 def main() -> None:
     """Write both files."""
-    library = vlfeat.load()
-    if library is None:
-        raise SystemExit(
-            "libvl is not installed (Debian and Ubuntu: libvlfeat1), and VLFEAT_LIBRARY names no file"
-        )
-    archive = FOLDER / "vlfeat_hog.npz"
-    np.savez_compressed(archive, **arrays(vlfeat.VLFeatHog(library)))  # type: ignore[arg-type]
-    file = loaded_file(library)
-    package = subprocess.run(["dpkg-query", "-W", "libvlfeat1"], capture_output=True, text=True, check=True)
-    card = {
-        "program": "VLFeat, vl_hog_put_image, vl_hog_extract, vl_hog_render (UoCTTI, 9 orientations, row-major)",
-        "version": library.vl_get_version_string().decode(),
-        "package": " ".join(package.stdout.split()),
-        "library": {
-            "name": file.name,
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        },
-        "command": "python -m tests.golden.make_vlfeat_hog",
-        "numpy": np.__version__,
-        "pictures": "tests/kernels/pictures.py: kind, height, width, form, seed, cell size",
-        "cases": CASES,
-        "sha256": {archive.name: hashlib.sha256(archive.read_bytes()).hexdigest()},
-    }
-    (FOLDER / "vlfeat_hog.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    loaded = provenance.library()
+    provenance.write(
+        "vlfeat_hog",
+        "VLFeat, vl_hog_put_image, vl_hog_extract, vl_hog_render (UoCTTI, 9 orientations, row-major)",
+        CASES,
+        arrays(vlfeat.VLFeatHog(loaded)),
+        loaded,
+    )
 
 
 if __name__ == "__main__":

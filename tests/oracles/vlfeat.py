@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 UOCTTI = 1  # VlHogVariantUoctti; Dalal and Triggs' variant is 0
+UNIFORM = 0  # VlLbpUniform, the only one
 FLOATS = np.ctypeslib.ndpointer(np.float32, flags="C_CONTIGUOUS")
 SIZE = ctypes.c_size_t
 OBJECT = ctypes.c_void_p
@@ -31,6 +32,10 @@ SIGNATURES = {
     "vl_hog_get_dimension": (SIZE, [OBJECT]),
     "vl_hog_get_glyph_size": (SIZE, [OBJECT]),
     "vl_hog_get_permutation": (ctypes.POINTER(ctypes.c_ssize_t), [OBJECT]),
+    "vl_lbp_new": (OBJECT, [ctypes.c_int, ctypes.c_int]),
+    "vl_lbp_delete": (None, [OBJECT]),
+    "vl_lbp_process": (None, [OBJECT, FLOATS, FLOATS, SIZE, SIZE, SIZE]),
+    "vl_lbp_get_dimension": (SIZE, [OBJECT]),
 }
 
 INTS = np.ctypeslib.ndpointer(np.int32, flags="C_CONTIGUOUS")
@@ -204,3 +209,23 @@ def compile_sift(folder: Path) -> tuple[VLFeatSift | None, str]:
         getattr(driver, function).restype = result
         getattr(driver, function).argtypes = arguments
     return VLFeatSift(driver), ""
+
+
+class VLFeatLbp:
+    """vl_lbp_* with the uniform patterns."""
+
+    def __init__(self, library: ctypes.CDLL):
+        self._vl = library
+        self._self = library.vl_lbp_new(UNIFORM, 0)
+        self.channels = library.vl_lbp_get_dimension(self._self)
+
+    def __del__(self) -> None:
+        self._vl.vl_lbp_delete(self._self)
+
+    def features(self, gray: NDArray, cell_size: int = 16) -> NDArray:
+        """(H, W) float32 -> (58, H // cell_size, W // cell_size) float32."""
+        gray = np.ascontiguousarray(gray, np.float32)
+        height, width = gray.shape
+        features = np.zeros((self.channels, height // cell_size, width // cell_size), np.float32)
+        self._vl.vl_lbp_process(self._self, features, gray, width, height, cell_size)
+        return features
