@@ -1,7 +1,8 @@
-"""HOG as an ONNX graph of standard operators: the features of `kernels.hog`, for pictures of any size.
+"""HOG and LBP as ONNX graphs of standard operators: the features of `kernels`, for pictures of any size.
 
-Source: vl/hog.c (VLFeat 0.9.21), variant UoCTTI, 9 orientations; the choice of a bin is `kernels.hog.scalar`'s, step by
-step in float32, so that no bin differs. The bilinear shares of pixels among cells are two matrices, one an axis.
+Source: vl/hog.c and vl/lbp.c (VLFeat 0.9.21); the choice of a bin or a pattern is that of `kernels.hog.scalar` and
+`kernels.lbp.scalar`, step by step in float32, so that none differs. The bilinear shares of pixels among cells are two
+matrices, one an axis. `grey` is (N, 1, H, W) float32, at least one cell large.
 """
 
 import numpy as np
@@ -9,30 +10,55 @@ import onnx
 
 from export.writer import GraphWriter
 from kernels.hog import HogParameters, scalar
+from kernels.lbp import LbpParameters
+from kernels.lbp import scalar as lbp_scalar
 
 _END = np.iinfo(np.int64).max
 
 
-def write_hog(graph: GraphWriter, grey: str, parameters: HogParameters = HogParameters()) -> str:  # noqa: B008
-    """Add HOG to a graph.
-
-    Parameters
-    ----------
-    grey : name of a value (N, 1, H, W) float32, H and W at least 3.
-
-    Returns
-    -------
-    Name of the features, (N, 31, H', W') float32, channels as in `kernels.hog`.
-    """
+def write_hog(graph: GraphWriter, grey: str) -> str:
+    """Add HOG with its defaults: name of the features, (N, 31, H', W') float32, channels as in `kernels.hog`."""
+    side = HogParameters().cell_size
     dx, dy = _differences(graph, grey)
     squares = graph.op("Add", [graph.op("Mul", [dx, dx]), graph.op("Mul", [dy, dy])])
     magnitude = graph.op("Sqrt", [squares])
     bins = graph.weight(np.arange(2 * scalar.ORIENTATIONS, dtype=np.float32).reshape(1, -1, 1, 1))
     chosen = graph.op("Equal", [_direction(graph, dx, dy), bins])  # (N, 18, H - 2, W - 2)
     votes = graph.op("Where", [chosen, magnitude, graph.weight(0.0)])
-    rows, columns = (_shares(graph, grey, axis, parameters) for axis in (2, 3))
+    return _normalised(graph, _pooled(graph, votes, grey, side, side // 2))
+
+
+def write_lbp(graph: GraphWriter, grey: str) -> str:
+    """Add LBP with its defaults: name of the features, (N, 58, H', W') float32, channels as in `kernels.lbp`."""
+    centre = _cut(graph, grey, [2, 3], [1, 1], [-1, -1])
+    clockwise = ((1, 2), (2, 2), (2, 1), (2, 0), (1, 0), (0, 0), (0, 1), (0, 2))  # (y, x) from the right on
+    bits = []
+    for bit, (y, x) in enumerate(clockwise):
+        neighbour = _cut(graph, grey, [2, 3], [y, x], [y - 2 or _END, x - 2 or _END])
+        brighter = graph.op(
+            "Cast", [graph.op("Greater", [neighbour, centre])], {"to": onnx.TensorProto.FLOAT}
+        )
+        bits.append(graph.op("Mul", [brighter, graph.weight(float(1 << bit))]))
+    patterns = graph.op("Cast", [graph.op("Sum", bits)], {"to": onnx.TensorProto.INT64})
+    table = graph.weight(lbp_scalar.code_table().astype(np.int64), "codes")
+    codes = graph.op("Squeeze", [graph.op("Gather", [table, patterns]), graph.weight([1])])
+    votes = graph.op(
+        "OneHot", [codes, graph.weight(lbp_scalar.CODES), graph.weight([0.0, 1.0])], {"axis": 1}
+    )
+    shares = _pooled(graph, votes, grey, LbpParameters().cell_size, 0)
+    total = graph.op("ReduceSum", [shares, graph.weight([1])], {"keepdims": 1})
+    norm = graph.op("Add", [graph.op("Sqrt", [total]), graph.weight(np.asarray(lbp_scalar.EPSILON))])
+    return graph.op("Div", [graph.op("Sqrt", [shares]), norm])
+
+
+def _pooled(graph: GraphWriter, votes: str, grey: str, side: int, rest: int) -> str:
+    """Votes (N, C, H - 2, W - 2) of the inner pixels of ``grey``, shared out among the cells: (N, C, H', W').
+
+    A side of L pixels has (L + rest) // side cells.
+    """
+    rows, columns = (_shares(graph, grey, axis, side, rest) for axis in (2, 3))
     by_column = graph.op("MatMul", [votes, graph.op("Transpose", [columns], {"perm": [1, 0]})])
-    return _normalised(graph, graph.op("MatMul", [rows, by_column]))
+    return graph.op("MatMul", [rows, by_column])
 
 
 def _cut(graph: GraphWriter, value: str, axes: list[int], starts: list[int], ends: list[int]) -> str:
@@ -86,19 +112,17 @@ def _direction(graph: GraphWriter, dx: str, dy: str) -> str:
     return graph.op("Where", [graph.op("Less", [deciding, zero]), reversed_bin, undirected])
 
 
-def _shares(graph: GraphWriter, grey: str, axis: int, parameters: HogParameters) -> str:
+def _shares(graph: GraphWriter, grey: str, axis: int, side: int, rest: int) -> str:
     """(cells, length - 2): the bilinear share of each pixel with a gradient for each cell along an axis."""
     length = graph.op("Gather", [graph.op("Shape", [grey]), graph.weight(axis)])
     zero, one = graph.weight(0), graph.weight(1)
     pixels = graph.op("Range", [one, graph.op("Sub", [length, one]), one])
-    half, size = graph.weight(parameters.cell_size // 2), graph.weight(parameters.cell_size)
-    count = graph.op("Div", [graph.op("Add", [length, half]), size])
+    count = graph.op("Div", [graph.op("Add", [length, graph.weight(rest)]), graph.weight(side)])
     cells = graph.op("Unsqueeze", [graph.op("Range", [zero, count, one]), graph.weight([1])])
     pixels, cells = (graph.op("Cast", [v], {"to": onnx.TensorProto.DOUBLE}) for v in (pixels, cells))
-    double_half = graph.weight(np.asarray(0.5))
-    middle = graph.op("Add", [pixels, double_half])
-    in_cells = graph.op("Div", [middle, graph.weight(np.asarray(parameters.cell_size, np.float64))])
-    places = graph.op("Sub", [in_cells, double_half])
+    half = graph.weight(np.asarray(0.5))
+    middle = graph.op("Add", [pixels, half])
+    places = graph.op("Sub", [graph.op("Div", [middle, graph.weight(np.asarray(float(side)))]), half])
     away = graph.op("Abs", [graph.op("Sub", [places, cells])])
     near = graph.op("Sub", [graph.weight(np.asarray(1, np.float64)), away])
     return graph.op("Relu", [graph.op("Cast", [near], {"to": onnx.TensorProto.FLOAT})])
