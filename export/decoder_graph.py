@@ -69,7 +69,9 @@ def _folded_weights(decoder: Decoder, row: Row) -> Weights:
     if not hasattr(module, "weight"):
         return np.empty(0), np.empty(0)
     weight, bias = (tensor.detach().cpu().double().numpy() for tensor in (module.weight, module.bias))
-    factors = [np.full(spec.size_of(n)[2], spec.feature_scale if n == "features" else 1.0) for n in row.inputs]
+    factors = [
+        np.full(spec.size_of(n)[2], spec.feature_scale if n == "features" else 1.0) for n in row.inputs
+    ]
     weight = weight * np.concatenate(factors).reshape(-1, *(1,) * (weight.ndim - 2))
     if row is spec.rows[-1]:
         weight = weight * spec.pixel_scale
@@ -104,7 +106,10 @@ def _up_convolution(
 
 
 def _stored(graph: GraphWriter, row: Row, weights: Weights) -> list[str]:
-    return [graph.weight(values, f"{row.name}.{part}") for values, part in zip(weights, ("weight", "bias"), strict=True)]
+    return [
+        graph.weight(values, f"{row.name}.{part}")
+        for values, part in zip(weights, ("weight", "bias"), strict=True)
+    ]
 
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(

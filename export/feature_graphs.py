@@ -8,12 +8,10 @@ matrices, one an axis. `grey` is (N, 1, H, W) float32, at least one cell large.
 import numpy as np
 import onnx
 
-from export.writer import GraphWriter
+from export.writer import END, GraphWriter
 from kernels.hog import HogParameters, scalar
 from kernels.lbp import LbpParameters
 from kernels.lbp import scalar as lbp_scalar
-
-_END = np.iinfo(np.int64).max
 
 
 def write_hog(graph: GraphWriter, grey: str) -> str:
@@ -34,7 +32,7 @@ def write_lbp(graph: GraphWriter, grey: str) -> str:
     clockwise = ((1, 2), (2, 2), (2, 1), (2, 0), (1, 0), (0, 0), (0, 1), (0, 2))  # (y, x) from the right on
     bits = []
     for bit, (y, x) in enumerate(clockwise):
-        neighbour = _cut(graph, grey, [2, 3], [y, x], [y - 2 or _END, x - 2 or _END])
+        neighbour = _cut(graph, grey, [2, 3], [y, x], [y - 2 or END, x - 2 or END])
         brighter = graph.op(
             "Cast", [graph.op("Greater", [neighbour, centre])], {"to": onnx.TensorProto.FLOAT}
         )
@@ -42,9 +40,7 @@ def write_lbp(graph: GraphWriter, grey: str) -> str:
     patterns = graph.op("Cast", [graph.op("Sum", bits)], {"to": onnx.TensorProto.INT64})
     table = graph.weight(lbp_scalar.code_table().astype(np.int64), "codes")
     codes = graph.op("Squeeze", [graph.op("Gather", [table, patterns]), graph.weight([1])])
-    votes = graph.op(
-        "OneHot", [codes, graph.weight(lbp_scalar.CODES), graph.weight([0.0, 1.0])], {"axis": 1}
-    )
+    votes = graph.op("OneHot", [codes, graph.weight(lbp_scalar.CODES), graph.weight([0.0, 1.0])], {"axis": 1})
     shares = _pooled(graph, votes, grey, LbpParameters().cell_size, 0)
     total = graph.op("ReduceSum", [shares, graph.weight([1])], {"keepdims": 1})
     norm = graph.op("Add", [graph.op("Sqrt", [total]), graph.weight(np.asarray(lbp_scalar.EPSILON))])
@@ -68,7 +64,7 @@ def _cut(graph: GraphWriter, value: str, axes: list[int], starts: list[int], end
 def _differences(graph: GraphWriter, grey: str) -> tuple[str, str]:
     """Right minus left and below minus above, of the pixels that have all four: (N, 1, H - 2, W - 2)."""
     right, left, below, above = (
-        _cut(graph, grey, [2, 3], [y, x], [y - 2 or _END, x - 2 or _END])
+        _cut(graph, grey, [2, 3], [y, x], [y - 2 or END, x - 2 or END])
         for y, x in ((1, 2), (1, 0), (2, 1), (0, 1))
     )
     return graph.op("Sub", [right, left]), graph.op("Sub", [below, above])
@@ -137,14 +133,12 @@ def _normalised(graph: GraphWriter, directed: str) -> str:
     energy = graph.op("ReduceSum", [graph.op("Mul", [undirected, undirected]), channels], {"keepdims": 1})
     padded = graph.op("Pad", [energy, graph.weight([0, 0, 1, 1, 0, 0, 1, 1])], {"mode": "edge"})
     mean = graph.op("AveragePool", [padded], {"kernel_shape": [2, 2]})  # of a block of 2 x 2 cells
-    total = graph.op(
-        "Add", [graph.op("Mul", [mean, graph.weight(4.0)]), graph.weight(scalar.EPSILON)]
-    )
+    total = graph.op("Add", [graph.op("Mul", [mean, graph.weight(4.0)]), graph.weight(scalar.EPSILON)])
     factors = graph.op("Reciprocal", [graph.op("Sqrt", [total])])  # (N, 1, H' + 1, W' + 1)
     histograms = graph.op("Concat", [directed, undirected], {"axis": 1})
     clamped, textures = [], []
     for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        factor = _cut(graph, factors, [2, 3], [y, x], [y - 1 or _END, x - 1 or _END])
+        factor = _cut(graph, factors, [2, 3], [y, x], [y - 1 or END, x - 1 or END])
         scaled = graph.op("Mul", [histograms, factor])
         clamped.append(graph.op("Min", [scaled, graph.weight(np.asarray(scalar.CLAMP))]))
         both = _cut(graph, clamped[-1], [1], [2 * count], [3 * count])

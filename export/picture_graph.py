@@ -19,22 +19,34 @@ _DOUBLE, _FLOAT, _INT = onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT, onnx.Te
 
 def write_grey(graph: GraphWriter, pictures: str) -> str:
     """MATLAB's rgb2gray of (N, H, W, 3) uint8, not rounded: (N, 1, H, W) float32, 0..255."""
+    return graph.op("Cast", [_grey(graph, pictures)], {"to": _FLOAT})
+
+
+def write_rounded_grey(graph: GraphWriter, pictures: str) -> str:
+    """The same rounded to whole numbers, halves up, as MATLAB does for bytes."""
+    shifted = graph.op("Add", [_grey(graph, pictures), graph.weight(np.asarray(0.5))])
+    return graph.op("Cast", [graph.op("Floor", [shifted])], {"to": _FLOAT})
+
+
+def _grey(graph: GraphWriter, pictures: str) -> str:
+    """Weighted sums of (N, H, W, 3) uint8 in the order and precision of `kernels.gray`: (N, 1, H, W) float64."""
     channels_first = graph.op("Transpose", [pictures], {"perm": [0, 3, 1, 2]})
-    planes = graph.ops("Split", [graph.op("Cast", [channels_first], {"to": _DOUBLE})], 3, {"axis": 1, "num_outputs": 3})
+    doubles = graph.op("Cast", [channels_first], {"to": _DOUBLE})
+    planes = graph.ops("Split", [doubles], 3, {"axis": 1, "num_outputs": 3})
     red, green, blue = (
         graph.op("Mul", [plane, graph.weight(np.asarray(weight))])
         for plane, weight in zip(planes, WEIGHTS, strict=True)
     )
-    total = graph.op("Add", [graph.op("Add", [red, green]), blue])
-    return graph.op("Cast", [total], {"to": _FLOAT})
+    return graph.op("Add", [graph.op("Add", [red, green]), blue])
 
 
-def write_recipe(graph: GraphWriter, pictures: str, recipe: Recipe) -> str:
+def write_recipe(graph: GraphWriter, pictures: str, recipe: Recipe, size: tuple[int, int]) -> str:
     """A net's own preprocessing: warp, centre crop, channel order, mean, scale.
 
     Parameters
     ----------
-    pictures : name of a value (N, H, W, 3) uint8; any H and W with a warp, else those of the net's input.
+    pictures : name of a value (N, H, W, 3) uint8, of any size.
+    size : (H', W') of the net's input; without a warp, pictures are warped to it.
 
     Returns
     -------
@@ -42,32 +54,18 @@ def write_recipe(graph: GraphWriter, pictures: str, recipe: Recipe) -> str:
 
     Raises
     ------
-    ValueError : if the recipe turns pictures to grey, or has neither warp nor crop.
+    ValueError : if the recipe turns pictures to grey.
     """
-    size = recipe.crop or recipe.warp
-    if recipe.order not in ORDERS or size is None:
-        raise ValueError(
-            f"the recipe has order {recipe.order}, warp {recipe.warp} and crop {recipe.crop}; pipelines need "
-            f"{' or '.join(ORDERS)} and a warp or a crop"
-        )
-    if recipe.warp is not None:
-        first = [(whole - part) // 2 for whole, part in zip(recipe.warp, size, strict=True)]
-        values = _warped(graph, pictures, recipe.warp, first, size)
-    else:
-        values = graph.op("Cast", [_centre(graph, pictures, size)], {"to": _FLOAT})
+    if recipe.order not in ORDERS:
+        raise ValueError(f"the net takes pictures in {recipe.order}; pipelines take {' or '.join(ORDERS)}")
+    warp = recipe.warp or size
+    first = [(whole - part) // 2 for whole, part in zip(warp, size, strict=True)]
+    values = _warped(graph, pictures, warp, first, size)
     planes = graph.op("Transpose", [values], {"perm": [0, 3, 1, 2]})
     ordered = graph.op("Gather", [planes, graph.weight(list(ORDERS[recipe.order]))], {"axis": 1})
     mean = graph.weight(crop_mean(recipe.mean, size)[None].astype(np.float32), "mean")
     centred = graph.op("Sub", [ordered, mean])
     return centred if recipe.scale == 1 else graph.op("Mul", [centred, graph.weight(float(recipe.scale))])
-
-
-def _centre(graph: GraphWriter, pictures: str, size: tuple[int, int]) -> str:
-    """The centre crop of pictures of any size that is large enough."""
-    sides = graph.op("Slice", [graph.op("Shape", [pictures]), *map(graph.weight, ([1], [3]))])
-    wanted = graph.weight(list(size))
-    first = graph.op("Div", [graph.op("Sub", [sides, wanted]), graph.weight([2])])
-    return graph.op("Slice", [pictures, first, graph.op("Add", [first, wanted]), graph.weight([1, 2])])
 
 
 def _warped(
@@ -111,7 +109,9 @@ def _neighbours(
     length = graph.op("Gather", [graph.op("Shape", [pictures]), graph.weight([axis])])
     last = graph.op("Sub", [length, graph.weight([1])])
     middles = graph.weight(np.arange(first, first + count) + 0.5)
-    zoom = graph.op("Div", [graph.weight(np.asarray([float(warped)])), graph.op("Cast", [length], {"to": _DOUBLE})])
+    zoom = graph.op(
+        "Div", [graph.weight(np.asarray([float(warped)])), graph.op("Cast", [length], {"to": _DOUBLE})]
+    )
     scale = graph.op("Div", [graph.weight(np.asarray([1.0])), zoom])  # OpenCV takes the inverse twice, too
     places = graph.op("Sub", [graph.op("Mul", [middles, scale]), graph.weight(np.asarray(0.5))])
     places = graph.op("Cast", [places], {"to": _FLOAT})

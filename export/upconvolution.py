@@ -70,9 +70,7 @@ def phases(
             part = weight[:, :, row_taps, column_taps]
             below, right = part.shape[2] - 1 - above, part.shape[3] - 1 - left
             inputs = [maps, graph.weight(part, f"{name}.weight"), stored]
-            parts.append(
-                activate(graph, graph.op("Conv", inputs, {"pads": [above, left, below, right]}))
-            )
+            parts.append(activate(graph, graph.op("Conv", inputs, {"pads": [above, left, below, right]})))
     joined = graph.op("Concat", parts, {"axis": 1})  # (N, 4 maps, H, W)
     return graph.op("DepthToSpace", [joined], {"blocksize": 2, "mode": "DCR"})
 
@@ -83,9 +81,7 @@ def _phase(kernel: int, parity: int) -> tuple[slice, int]:
     return slice(first, None, 2), (kernel // 2 - parity - first) // 2
 
 
-FORMS: Mapping[str, Form] = MappingProxyType(
-    {"literal": literal, "transposed": transposed, "phases": phases}
-)
+FORMS: Mapping[str, Form] = MappingProxyType({"literal": literal, "transposed": transposed, "phases": phases})
 FEW_MAPS = 8
 
 
