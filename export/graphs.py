@@ -159,9 +159,9 @@ def _pipeline_facts(subject: Subject) -> dict[str, Any]:
 
 GRAPHS: Mapping[str, Graph] = MappingProxyType(
     {
-        "decoder": Graph("features", _write_decoder, _decode, _example_features, _decoder_facts),
+        "decoder": Graph("features", _write_decoder, _decode, _example_features, _features_of, _decoder_facts),
         "pipeline": Graph(
-            "photographs", _write_pipeline, _reconstruct, _example_photographs, _pipeline_facts
+            "photographs", _write_pipeline, _reconstruct, _example_photographs, _photographs_for, _pipeline_facts
         ),
     }
 )

@@ -23,7 +23,7 @@ MAX_FILE_BYTES = 2**31 - 1  # protobuf's own limit for one message
 MAX_TEXT_BYTES = 2**26  # of the metadata: the card and the recorded answers
 MAX_AXES = 8
 MAX_SETTING = 2**16  # an attribute or a stored shape, pad or index
-_TO_THE_END = (2**63 - 1, -(2**63 - 1))
+_TO_THE_END = (2**63 - 1, -(2**63 - 1), -(2**63))
 
 # Every operator that the writers in this package use, and those of files that torch's exporter wrote for them.
 OPERATORS = frozenset(
