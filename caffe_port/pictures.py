@@ -17,6 +17,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MAX_FILE_BYTES = 2**28
 MAX_LIST_BYTES = 2**30
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG"
+_REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 
 
 class BadImage(ValueError):
@@ -40,8 +41,8 @@ class ImageFile:
     offset: int
     size: int
 
-    def read(self) -> np.ndarray:
-        """Decode the picture to (H, W, 3) uint8 RGB.
+    def read(self, *, least: tuple[int, int] | None = None) -> np.ndarray:
+        """Decode the picture to (H, W, 3) uint8 RGB; see `decode_image` for ``least``.
 
         Raises
         ------
@@ -55,19 +56,22 @@ class ImageFile:
                 data = file.read(self.size)
         except OSError as error:
             raise BadImage(f"{self}: cannot be read ({error.strerror})") from error
-        return decode_image(data, str(self))
+        return decode_image(data, str(self), least=least)
 
     def __str__(self) -> str:
         return self.path if self.offset == 0 else f"{self.path}:{self.name}"
 
 
-def decode_image(data: bytes, source: str) -> np.ndarray:
+def decode_image(data: bytes, source: str, *, least: tuple[int, int] | None = None) -> np.ndarray:
     """Decode the bytes of a JPEG, PNG, WebP, TIFF or BMP file.
 
     Parameters
     ----------
     data : the whole file.
     source : its name, for the error.
+    least : a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, the smallest at which both sides are still as large
+        as the larger one of ``least`` (height, width); so it depends on the file and ``least`` alone. A fraction of
+        the work; the decoder averages over blocks as it goes.
 
     Returns
     -------
@@ -77,13 +81,19 @@ def decode_image(data: bytes, source: str) -> np.ndarray:
     ------
     BadImage : if the bytes are not such a picture, or stop before its end.
     """
-    cut_short = (
-        not _jpeg_is_whole(data) if data.startswith(_JPEG) else data.startswith(_PNG) and b"IEND" not in data
-    )
+    flags = cv2.IMREAD_COLOR
+    if data.startswith(_JPEG):
+        size = _jpeg_size(data)
+        cut_short = size is None
+        if size and least:
+            fitting = [flag for by, flag in _REDUCED.items() if min(size) >= by * max(least)]
+            flags = fitting[0] if fitting else flags
+    else:
+        cut_short = data.startswith(_PNG) and b"IEND" not in data
     if cut_short:
         raise BadImage(f"{source}: the data stop before their end marker; the file is cut short")
     try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error as error:
         raise BadImage(
             f"{source}: {error.err or 'cannot be decoded'} (at most 2^27 pixels are read)"
@@ -93,18 +103,22 @@ def decode_image(data: bytes, source: str) -> np.ndarray:
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
-def _jpeg_is_whole(data: bytes) -> bool:
-    """Whether an end-of-image marker follows the first scan (a thumbnail's marker lies before it)."""
-    position = 2
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """(height, width) of a JPEG, before its orientation is applied; None where no end-of-image marker follows the
+    first scan (a thumbnail's marker lies before it). (0, 0) where a whole file states no size."""
+    position, size = 2, (0, 0)
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         if marker == 0xDA:  # start of scan
-            return data.find(b"\xff\xd9", position) >= 0
+            return size if data.find(b"\xff\xd9", position) >= 0 else None
         if marker == 0xFF:  # a fill byte
             position += 1
             continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
+            height, width = data[position + 5 : position + 7], data[position + 7 : position + 9]
+            size = int.from_bytes(height, "big"), int.from_bytes(width, "big")
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return False
+    return None
 
 
 def list_images(sources: Sequence[str | Path]) -> tuple[ImageFile, ...]:

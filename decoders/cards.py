@@ -1,15 +1,19 @@
 """The card that every artefact carries: what made it."""
 
+import dataclasses
 from typing import Any
 
 from caffe_port.versions import versions
 from decoders.config import TrainConfig
 from decoders.evaluation import Evaluation
-from decoders.representations import representation
+from decoders.representations import Representation
+from decoders.rows import DecoderSpec
 
 
 def training_card(
     config: TrainConfig,
+    features: Representation,
+    spec: DecoderSpec,
     *,
     step: int,
     seconds: float,
@@ -19,24 +23,26 @@ def training_card(
 ) -> dict[str, Any]:
     """Describe a trained decoder: representation, preprocessing, shapes, data, settings, versions and error.
 
-    ``origin`` holds the fields of `checkpoints.Origin`.
+    ``origin`` says what the run was made from: ``data_hash``, ``started_from``.
 
     Returns
     -------
     A dict of JSON values.
     """
-    features = representation(config.representation)
     return {
         "representation": features.name,
+        "net": features.net and dataclasses.asdict(features.net),
+        "autoencoder": config.autoencoder,
         "preprocessing": features.preprocessing,
         "feature_shape": list(features.shape),
         "image_size": list(features.image_size),
         "multiple": features.multiple,
         "output": "RGB, 0..255",
         "decoder": {
-            "provenance": config.spec.provenance,
-            "width": config.width,
-            "table": config.spec.table(),
+            "provenance": spec.provenance,
+            "width": spec.width,
+            "feature_scale": spec.feature_scale,
+            "table": spec.table(),
         },
         "training": {
             "config": config.as_json(),

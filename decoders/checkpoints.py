@@ -1,7 +1,7 @@
 """What a run folder holds, written whole or not at all; tensors as safetensors, never pickled.
 
-config.json          the whole TrainConfig
-model.safetensors    the decoder's weights, with its card in the metadata
+config.json          the whole TrainConfig, the decoder's table, the net's identity, and what else it was made from
+model.safetensors    the decoder's weights, and an autoencoder's encoder as `encoder.*`; its card in the metadata
 state.safetensors    weights, Adam's moments and the step in one file: what `--resume` continues from
 log.jsonl            one line a logged step
 samples/             pictures of the validation set: original and reconstruction
@@ -21,7 +21,11 @@ import torch
 from caffe_port.files import replacing, write_text
 from decoders.config import FREE_ON_RESUME, TrainConfig, learning_rate
 from decoders.model import Decoder
+from decoders.representations import Representation, representation
+from decoders.rows import DecoderSpec
+from decoders.specs import DECODERS
 
+ENCODER = "encoder."  # prefix of an autoencoder's own encoder in model.safetensors
 CONFIG, MODEL, STATE, LOG, SAMPLES = (
     "config.json",
     "model.safetensors",
@@ -54,10 +58,14 @@ class Origin:
     Attributes
     ----------
     data_hash : of the training pictures.
+    decoder : the table of the decoder.
+    net : whose features they are; None without a net.
     started_from : the ``training`` entry of the card of the run whose weights it began with; None for random ones.
     """
 
     data_hash: str
+    decoder: DecoderSpec
+    net: dict[str, str] | None = None
     started_from: dict[str, Any] | None = None
 
 
@@ -83,15 +91,35 @@ def read_config(folder: Path) -> tuple[TrainConfig, Origin]:
     ------
     FileNotFoundError, ValueError : if ``config.json`` is missing or damaged.
     """
-    value = read_json(folder / CONFIG)
-    origin = Origin(value.pop("data_hash", ""), value.pop("started_from", None))
-    return TrainConfig.from_json(value, str(folder / CONFIG)), origin
+    value, source = read_json(folder / CONFIG), str(folder / CONFIG)
+    made_from = {field.name: value.pop(field.name, None) for field in dataclasses.fields(Origin)}
+    config = TrainConfig.from_json(value, source)
+    if (
+        made_from["decoder"] is None and config.representation in DECODERS
+    ):  # written before tables were stored
+        spec = DECODERS[config.representation].scaled(config.width)
+    else:
+        spec = DecoderSpec.from_json(made_from["decoder"], f"{source}, field decoder")
+    return config, Origin(**made_from | {"decoder": spec})
 
 
-def continue_run(folder: Path, config: TrainConfig, data_hash: str, *, pictures: int, done: int) -> Origin:
+def continue_run(
+    folder: Path,
+    config: TrainConfig,
+    data_hash: str,
+    net: dict[str, str] | None,
+    *,
+    pictures: int,
+    done: int,
+) -> Origin:
     """Make ``config`` the settings of a run from here on, if what it did so far would have been the same.
 
     Where and how fast it runs may change, and so may its length, as long as the rate has not begun to fall.
+
+    Parameters
+    ----------
+    data_hash, net : of the training pictures and the net as they are now.
+    pictures, done : number of training pictures, and of steps done.
 
     Returns
     -------
@@ -111,6 +139,10 @@ def continue_run(folder: Path, config: TrainConfig, data_hash: str, *, pictures:
         )
     if origin.data_hash != data_hash:
         raise ValueError(f"{folder / CONFIG}: the training pictures are not those the run was started with")
+    if origin.net != net:
+        raise ValueError(
+            f"{folder / CONFIG}: net was {origin.net}, is {net}; resume with the net it was started with"
+        )
     before, now = saved.total_steps(pictures), config.total_steps(pictures)
     last = max(0, done - 1)
     if now < done or learning_rate(saved, last, before) != learning_rate(config, last, now):
@@ -182,19 +214,47 @@ def save_model(folder: Path, model: torch.nn.Module, card: dict[str, Any]) -> No
 
 
 def load_run(folder: Path) -> tuple[Decoder, dict[str, Any]]:
-    """The trained decoder of a run folder and its card.
+    """The trained decoder of a run folder and its card; its net is not needed.
 
     Raises
     ------
     FileNotFoundError, ValueError : if a file is missing, damaged, or of another decoder.
     """
-    config, _ = read_config(folder)
-    model = Decoder(config.spec, upconv=config.upconv)
-    return model.eval(), load_weights(folder, model)
+    config, origin = read_config(folder)
+    decoder = Decoder(origin.decoder, upconv=config.upconv)
+    return decoder.eval(), load_weights(folder, decoder)
 
 
-def load_weights(folder: Path, model: torch.nn.Module) -> dict[str, Any]:
-    """Put the trained weights of a run folder into ``model``; return the card beside them.
+def open_run(folder: Path, net: str = "") -> tuple[Decoder, Representation, dict[str, Any]]:
+    """The trained decoder of a run folder, the representation it inverts, and its card.
+
+    The features of an autoencoder are those of its own encoder.
+
+    Parameters
+    ----------
+    net : where its net is, if no longer where it was.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : as `load_run`, or if the net is not the one it was trained with.
+    """
+    config, origin = read_config(folder)
+    opened = representation(config.representation, net or config.net)
+    if opened.net is not None:
+        opened.net.check(origin.net or {}, str(folder))
+    decoder = Decoder(origin.decoder, upconv=config.upconv)
+    card = load_weights(folder, decoder, opened.encoder if config.autoencoder else None)
+    return decoder.eval(), opened, card
+
+
+def load_weights(
+    folder: Path, decoder: torch.nn.Module, encoder: torch.nn.Module | None = None
+) -> dict[str, Any]:
+    """Put the trained weights of a run folder into ``decoder``; return the card beside them.
+
+    Parameters
+    ----------
+    encoder : is given the run's encoder, if the run is an autoencoder's, and stays as it is otherwise.
 
     Raises
     ------
@@ -204,7 +264,10 @@ def load_weights(folder: Path, model: torch.nn.Module) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no weights; the folder holds no trained decoder")
     tensors, metadata = _read(path)
-    _copy_tensors(model, tensors, path)
+    of_encoder = {n.removeprefix(ENCODER): t for n, t in tensors.items() if n.startswith(ENCODER)}
+    _copy_tensors(decoder, {n: t for n, t in tensors.items() if not n.startswith(ENCODER)}, path)
+    if encoder is not None and of_encoder:
+        _copy_tensors(encoder, of_encoder, path)
     return json.loads(metadata["card"])
 
 

@@ -13,10 +13,12 @@ from caffe_port.cli import OneLineErrors
 from caffe_port.cli import as_json as json_option
 from caffe_port.cli import strict as strict_option
 from decoders.representations import REPRESENTATIONS, Representation, representation
+from decoders.rows import channels_last
 from decoders.specs import DECODERS
 
 if TYPE_CHECKING:
     from decoders.evaluation import Decode
+    from decoders.rows import DecoderSpec
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 
@@ -27,6 +29,11 @@ images_option = click.option(
     required=True,
     metavar="SRC",
     help="Folder, text file of paths, .tar shards, or glob; may be given several times.",
+)
+net_option = click.option(
+    "--net",
+    metavar="NET",
+    help="A converted .safetensors, a folder of caffe_port fetch, or a net that ships (caffenet-mini).",
 )
 more_argument = click.argument("more", nargs=-1, metavar="[SRC]...")  # what a shell makes of --images *.tar
 
@@ -49,16 +56,18 @@ def main() -> None:
     """
 
 
-@main.command("list", epilog="Example: decoders list --table hog")
+@main.command("list", epilog="Example: decoders list --table fc8")
 @click.option("--table", metavar="REPRESENTATION", help="Print a decoder's table as the paper does.")
 @click.option("--width", type=float, default=1.0, show_default=True, help="Factor on the table's map counts.")
+@net_option
 @json_option
-def list_command(table: str | None, width: float, as_json: bool) -> None:
-    """Representations, decoders, and what ships."""
+def list_command(table: str | None, width: float, net: str | None, as_json: bool) -> None:
+    """Representations, decoders, and what ships.
+
+    With --net, --table takes the name of any blob of that net and prints the decoder that would be trained for it.
+    """
     if table is not None:
-        if table not in DECODERS:
-            raise ValueError(f"there is no table {table!r}; choose one of {', '.join(DECODERS)}")
-        spec = DECODERS[table].scaled(width)
+        spec = _decoder_spec(table, net).scaled(width)
         click.echo(
             json.dumps(dataclasses.asdict(spec))
             if as_json
@@ -66,12 +75,13 @@ def list_command(table: str | None, width: float, as_json: bool) -> None:
         )
         return
     shipped = shipped_models()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "representation": name,
             "feature_shape": list(row.shape),
             "image_size": list(row.image_size),
-            "ships": name in shipped,
+            "output_size": list(DECODERS[name].image_size),
+            "ships": [model for model in shipped if model.split("/")[-1] == name],
             "preprocessing": row.preprocessing,
         }
         for name, row in REPRESENTATIONS.items()
@@ -80,13 +90,31 @@ def list_command(table: str | None, width: float, as_json: bool) -> None:
         click.echo(json.dumps(rows))
         return
     for row in rows:
-        click.echo(f"{row['representation']}  features {row['feature_shape']}, pictures {row['image_size']}")
-        click.echo(f"     {row['preprocessing']}")
-        click.echo(f"     trained decoder: {'ships' if row['ships'] else 'train one with decoders train'}")
+        features, pictures, output = (
+            "x".join(map(str, row[key])) for key in ("feature_shape", "image_size", "output_size")
+        )
+        click.echo(
+            f"{row['representation']:6}features {features}, of pictures {pictures}; decoded to {output}"
+        )
+        click.echo(f"      {row['preprocessing']}")
+        click.echo(f"      trained: {', '.join(row['ships']) or 'none ships; decoders train makes one'}")
+
+
+def _decoder_spec(name: str, net: str | None) -> "DecoderSpec":
+    if net is not None:
+        from decoders.derive import decoder_for
+
+        opened = representation(name, net)
+        return decoder_for(name, channels_last(opened.shape), opened.image_size)
+    if name not in DECODERS:
+        raise ValueError(
+            f"there is no table {name!r}; choose one of {', '.join(DECODERS)}, or a blob of a net given with --net"
+        )
+    return DECODERS[name]
 
 
 @main.command(epilog="Example: decoders train hog --images photos/ --out runs/hog --width 0.25 --epochs 15")
-@click.argument("representation_name", metavar="REPRESENTATION", type=click.Choice(list(REPRESENTATIONS)))
+@click.argument("representation_name", metavar="REPRESENTATION")
 @more_argument
 @click.option(
     "--images", multiple=True, metavar="SRC", help="Training pictures: folder, list, .tar shard, or glob."
@@ -94,6 +122,13 @@ def list_command(table: str | None, width: float, as_json: bool) -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The run folder.")
 @click.option("--val", multiple=True, metavar="SRC", help="Validation pictures; left out of training.")
 @click.option("--val-fraction", type=float, help="Without --val: part held out by the names' hash.  [0.05]")
+@net_option
+@click.option(
+    "--autoencoder",
+    is_flag=True,
+    default=None,
+    help="Train the net too, from its own weights, with the decoder.",
+)
 @click.option("--width", type=float, help="Factor on the table's map counts.  [1.0]")
 @click.option("--epochs", type=float, help="Length in passes over the pictures.  [15]")
 @click.option("--steps", type=int, help="Length in steps, instead of --epochs.")
@@ -101,7 +136,9 @@ def list_command(table: str | None, width: float, as_json: bool) -> None:
 @click.option("--lr", type=float, help="Adam's rate, after warm-up and before it falls.  [0.001]")
 @click.option("--warmup", type=int, help="Steps of linear warm-up.  [500]")
 @click.option("--clip", type=float, help="Largest gradient norm.  [0.5]")
-@click.option("--image-size", type=int, help="Side of the training crops.  [256]")
+@click.option(
+    "--image-size", type=int, help="Side of the training crops; by default the representation's own."
+)
 @click.option("--zoom", type=float, help="Crops are cut up to this factor larger and scaled down.  [1.0]")
 @click.option("--init", metavar="RUN", help="Start from the weights of another run folder.")
 @click.option("--seed", type=int, help="Of weights, order, crops and mirroring.  [0]")
@@ -122,7 +159,11 @@ def list_command(table: str | None, width: float, as_json: bool) -> None:
 def train(
     representation_name: str, more: tuple[str, ...], out: Path, resume: bool, quiet: bool, **options: Any
 ) -> None:
-    """Train a decoder for REPRESENTATION; further SRC are training pictures too."""
+    """Train a decoder for REPRESENTATION; further SRC are training pictures too.
+
+    REPRESENTATION is hog, lbp, sift, a layer of the paper (conv1 ... conv5, fc6, fc7, fc8; of CaffeNet without --net),
+    or any blob of the net that --net names.
+    """
     from decoders import checkpoints, training
     from decoders.config import TrainConfig
 
@@ -149,59 +190,91 @@ def train(
         click.echo(f"{out}: {result.steps} steps, {error}")
 
 
-@main.command(epilog="Example: decoders evaluate hog --images photos/ --json")
-@click.argument("model")
-@more_argument
+@main.command(epilog="Example: decoders evaluate hog runs/fc6 --images photos/ --json")
+@click.argument("model", nargs=-1, required=True, metavar="MODEL... [SRC]...")
 @images_option
+@net_option
+@click.option(
+    "--image-size",
+    type=int,
+    help="Side of the pictures, for fully convolutional decoders; by default their own.",
+)
 @strict_option
 @json_option
 @quiet_option
 def evaluate(
-    model: str, more: tuple[str, ...], images: tuple[str, ...], strict: bool, as_json: bool, quiet: bool
+    model: tuple[str, ...],
+    images: tuple[str, ...],
+    net: str | None,
+    image_size: int | None,
+    strict: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
-    """Normalised reconstruction error of MODEL on pictures; further SRC are pictures too."""
+    """Normalised reconstruction error of each MODEL on the same pictures; further SRC are pictures too.
+
+    An argument that is no run folder, .onnx file or decoder that ships is taken for pictures. --json prints one object
+    for one MODEL and a list of them for several. Reconstructions are enlarged to the size of the pictures, bilinearly.
+    """
     from caffe_port.pictures import list_images
     from decoders.evaluation import evaluate as evaluate_decoder
     from decoders.evaluation import read_squares
 
-    opened = open_model(model)
-    pictures, bad = read_squares(list_images(images + more), opened.representation.image_size, quiet=quiet)
-    _name_skipped(bad, strict)
-    result = evaluate_decoder(opened.decode, opened.representation, pictures, quiet=quiet)
-    figures = {
-        "model": model,
-        "representation": opened.representation.name,
-        "images": result.images,
-        "skipped": len(bad),
-        "error": result.error,
-        "normaliser": result.normaliser,
-        "image_size": list(result.image_size),
-    }
+    models, more = split_models(model)
+    files = list_images(images + more)
+    results: list[dict[str, Any]] = []
+    bad: dict[str, None] = {}
+    for name in models:
+        opened = open_model(name, net)
+        row = opened.representation if image_size is None else opened.representation.sized(image_size)
+        pictures, unreadable = read_squares(files, row.framing, quiet=quiet)
+        bad |= dict.fromkeys(unreadable)
+        if strict:
+            _name_skipped(unreadable, strict)
+        result = evaluate_decoder(opened.decode, row, pictures, quiet=quiet)
+        results.append(
+            {
+                "model": name,
+                "representation": row.name,
+                "images": result.images,
+                "skipped": len(unreadable),
+                "error": result.error,
+                "normaliser": result.normaliser,
+                "image_size": list(result.image_size),
+            }
+        )
+    _name_skipped(list(bad), strict)
     if as_json:
-        click.echo(json.dumps(figures))
-    else:
-        click.echo(f"{model}: error {result.error:.4f} on {result.images} pictures ({len(bad)} skipped)")
+        click.echo(json.dumps(results[0] if len(results) == 1 else results))
+        return
+    for found in results:
+        click.echo(
+            f"{found['model']}: error {found['error']:.4f} on {found['images']} pictures ({found['skipped']} skipped)"
+        )
 
 
 @main.command(epilog="Example: decoders invert hog cat.jpg dog.jpg --out inverted")
 @click.argument("model")
 @click.argument("image", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the pictures.")
+@net_option
 @strict_option
 @quiet_option
-def invert(model: str, image: tuple[Path, ...], out: Path, strict: bool, quiet: bool) -> None:
+def invert(
+    model: str, image: tuple[Path, ...], out: Path, net: str | None, strict: bool, quiet: bool
+) -> None:
     """Pictures side by side: original, reconstruction."""
     from caffe_port.pictures import list_images
     from decoders.evaluation import read_squares, reconstruct
     from decoders.images import save_image, side_by_side, to_pictures
 
-    opened = open_model(model)
+    opened = open_model(model, net)
     files = list_images(image)
     out.mkdir(parents=True, exist_ok=True)
     names = unique_names([Path(file.name).stem for file in files])
     bad = []
     for file, name in zip(files, names, strict=True):
-        pictures, unreadable = read_squares([file], opened.representation.image_size)
+        pictures, unreadable = read_squares([file], opened.representation.framing)
         bad += unreadable
         if unreadable:
             continue
@@ -264,19 +337,34 @@ def shipped_models() -> list[str]:
     )
 
 
-def open_model(model: str) -> Model:
+def split_models(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(models, picture sources) of a command line's arguments; the first one is always meant as a model."""
+    shipped = shipped_models()
+
+    def is_model(word: str) -> bool:
+        return word in shipped or word.endswith(".onnx") or (Path(word) / "config.json").is_file()
+
+    models = tuple(word for word in words[1:] if is_model(word))
+    return words[:1] + models, tuple(word for word in words[1:] if word not in models)
+
+
+def open_model(model: str, net: str | None = None) -> Model:
     """Open a run folder, an ``.onnx`` file, or a decoder that ships.
+
+    Parameters
+    ----------
+    net : where the net is that the model was trained on, if no longer where it was.
 
     Raises
     ------
-    FileNotFoundError, ValueError : if there is no such model, or it is damaged or not ours.
+    FileNotFoundError, ValueError : if there is no such model, or it or its net is damaged or not the one it was.
     """
     path = Path(model)
     if path.is_dir():
-        from decoders.checkpoints import load_run
+        from decoders.checkpoints import open_run
 
-        decoder, card = load_run(path)
-        return Model(decoder.decode_numpy, representation(card["representation"]), card)
+        decoder, features, card = open_run(path, net or "")
+        return Model(decoder.decode_numpy, features, card)
     import export
 
     if path.suffix != ".onnx":
@@ -286,7 +374,14 @@ def open_model(model: str) -> Model:
             )
         path = PRETRAINED / f"{model}.onnx"
     session = export.load(path)
-    return Model(session.pictures, representation(session.card["representation"]), session.card)
+    card = session.card
+    if card.get("autoencoder"):
+        raise ValueError(f"{path}: the decoder of an autoencoder, without its encoder; use its run folder")
+    recorded = card.get("net")
+    features = representation(card["representation"], net or (recorded["name"] if recorded else ""))
+    if features.net is not None:
+        features.net.check(recorded or {}, str(path))
+    return Model(session.pictures, features, card)
 
 
 def unique_names(names: list[str]) -> list[str]:

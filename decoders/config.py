@@ -4,9 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
-from decoders.representations import representation
-from decoders.rows import DecoderSpec
-from decoders.specs import DECODERS
+from decoders.representations import KERNELS, check_name, check_side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +14,8 @@ class TrainConfig:
     Attributes
     ----------
     representation : name of the features.
+    net : a converted net, or the name of one; without it, the paper's layers are CaffeNet's.
+    autoencoder : the net is trained together with the decoder, from its own weights.
     images, val : sources of pictures; without ``val``, ``val_fraction`` of the pictures is held out by name's hash.
     width : factor on the table's map counts.
     epochs, steps : length of the run; ``steps`` counts where it is set.
@@ -23,8 +23,9 @@ class TrainConfig:
     lr : Adam's rate after warm-up.
     warmup : steps of linear warm-up.
     clip : largest gradient norm.
-    image_size : side of the training crops, a multiple of the representation's ``multiple``.
-    zoom : crops are cut up to this factor larger and scaled down; 1 for no scaling.
+    image_size : side of the training crops, a multiple of the representation's ``multiple``; None for the
+        representation's own, which is all that nets take.
+    zoom : crops are cut up to this factor larger and scaled down; 1 for no scaling, which is all that nets take.
     init : a run folder whose weights the run starts from, instead of random ones.
     seed : of weights, order, crops and mirroring.
     upconv : ``fused`` or ``literal``.
@@ -42,6 +43,8 @@ class TrainConfig:
 
     representation: str
     images: tuple[str, ...]
+    net: str = ""
+    autoencoder: bool = False
     val: tuple[str, ...] = ()
     val_fraction: float = 0.05
     width: float = 1.0
@@ -51,7 +54,7 @@ class TrainConfig:
     lr: float = 0.001
     warmup: int = 500
     clip: float = 0.5
-    image_size: int = 256
+    image_size: int | None = None
     zoom: float = 1.0
     init: str = ""
     seed: int = 0
@@ -65,11 +68,14 @@ class TrainConfig:
     strict: bool = False
 
     def __post_init__(self) -> None:
-        multiple = representation(self.representation).multiple
-        if self.image_size < multiple or self.image_size % multiple:
+        check_name(self.representation, self.net)
+        kernel = KERNELS.get(self.representation)
+        if kernel is not None and self.autoencoder:
             raise ValueError(
-                f"image_size is {self.image_size}; {self.representation} needs a multiple of {multiple}"
+                f"autoencoder is set, but {self.representation} has no net that could be trained"
             )
+        if kernel is not None and self.image_size is not None:
+            check_side(kernel, self.image_size)
         for name in ("epochs", "batch", "lr", "clip", "workers", "checkpoint_every", "evaluate_every"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be over 0")
@@ -83,6 +89,8 @@ class TrainConfig:
             raise ValueError(
                 f"val_images is {self.val_images}; the error is normalised over pairs and needs 2 or more"
             )
+        if not 0 < self.width <= 4:
+            raise ValueError(f"width is {self.width}; it must be over 0 and at most 4")
         if not 1 <= self.zoom <= 4:
             raise ValueError(f"zoom is {self.zoom}; it must be at least 1 and at most 4")
         if not 0 < self.val_fraction < 1:
@@ -91,11 +99,6 @@ class TrainConfig:
     def total_steps(self, pictures: int) -> int:
         """Length of the run in steps, with so many training pictures."""
         return self.steps or math.ceil(self.epochs * pictures / self.batch)
-
-    @property
-    def spec(self) -> DecoderSpec:
-        """The decoder's table at this run's width."""
-        return DECODERS[self.representation].scaled(self.width)
 
     def as_json(self) -> dict[str, Any]:
         """The fields as JSON values."""

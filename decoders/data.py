@@ -3,6 +3,9 @@
 Position p counts samples from the start of the run. Epoch e = p // n visits the n pictures in an order drawn from
 (seed, e); the crop and the mirroring of a sample are drawn from (seed, p). So the order does not depend on how
 many workers load, and a run that is stopped and resumed sees what it would have seen.
+
+Large JPEGs are decoded at a reduced size where that still covers what is cut from them (see
+`caffe_port.pictures.decode_image`).
 """
 
 import collections
@@ -10,31 +13,36 @@ import concurrent.futures
 import dataclasses
 import functools
 import threading
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 
 from caffe_port.pictures import BadImage, ImageFile
-from decoders.images import cover, random_crop, to_batch
-from decoders.representations import Representation
+from decoders.framing import Framing, Size
+from decoders.images import resize, to_batch
 
 _ATTEMPTS = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Features and pictures of one step.
+    """Pictures of one step, and what is to be predicted.
 
     Attributes
     ----------
-    features : (N, C, H', W') float32.
     images : (N, 3, H, W) float32, RGB 0..255.
+    targets : (N, 3, h, w) float32, RGB 0..255: the pictures at the decoder's output size.
+    features : (N, ...) float32, or None where they are computed on the training device.
     bad : one line for each file that could not be read; another picture stands in for it.
+    seconds : what it took one worker.
     """
 
-    features: np.ndarray
     images: np.ndarray
+    targets: np.ndarray
+    features: np.ndarray | None
     bad: tuple[str, ...]
+    seconds: float
 
 
 class Samples:
@@ -42,27 +50,29 @@ class Samples:
 
     Parameters
     ----------
-    images : the training pictures.
-    representation : pictures are scaled to cover its ``image_size`` before they are cropped.
-    crop_size, zoom : of the square crops; see `random_crop`.
+    files : the training pictures.
+    framing : how they are cut.
+    target_size : (height, width) to which crops are scaled, by area averaging, for the decoder to predict; None for
+        the crops as they are.
+    extract : computes features in the worker; None to leave that to the training device.
     seed : of order, crops and mirroring.
     cache_bytes : decoded pictures are kept in memory up to this many bytes.
     """
 
     def __init__(
         self,
-        images: Sequence[ImageFile],
-        representation: Representation,
+        files: Sequence[ImageFile],
+        framing: Framing,
         *,
-        crop_size: int,
-        zoom: float = 1.0,
+        target_size: Size | None = None,
+        extract: Callable[[np.ndarray], np.ndarray] | None = None,
         seed: int,
         cache_bytes: int,
     ) -> None:
-        self.images = images
-        self.representation = representation
-        self.crop_size = crop_size
-        self.zoom = zoom
+        self.files = files
+        self.framing = framing
+        self.target_size = target_size
+        self.extract = extract
         self.seed = seed
         self._free_bytes = cache_bytes
         self._cache: dict[int, np.ndarray] = {}
@@ -70,33 +80,37 @@ class Samples:
         self._order = functools.lru_cache(maxsize=2)(self._draw_order)
 
     def batch(self, positions: range) -> Batch:
-        """The samples at ``positions``, with their features."""
+        """The samples at ``positions``."""
+        started = time.perf_counter()
         bad: list[str] = []
         crops = [self._sample(position, bad) for position in positions]
-        images = to_batch(crops)
-        return Batch(self.representation.extract(images), images, tuple(bad))
+        images = targets = to_batch(crops)
+        if self.target_size is not None and self.target_size != images.shape[2:]:
+            targets = to_batch([resize(crop, *self.target_size) for crop in crops])
+        features = None if self.extract is None else self.extract(images)
+        return Batch(images, targets, features, tuple(bad), time.perf_counter() - started)
 
     def _sample(self, position: int, bad: list[str]) -> np.ndarray:
-        epoch, place = divmod(position, len(self.images))
+        epoch, place = divmod(position, len(self.files))
         index = int(self._order(epoch)[place])
         rng = np.random.default_rng([self.seed, 1, position])
         for _ in range(_ATTEMPTS):
             try:
-                return random_crop(self._covering(index), self.crop_size, rng, zoom=self.zoom)
+                return self.framing.draw(self._prepared(index), rng)
             except BadImage as error:
                 bad.append(str(error))
-                index = int(rng.integers(len(self.images)))
+                index = int(rng.integers(len(self.files)))
         raise ValueError(f"{_ATTEMPTS} pictures drawn in a row cannot be read, the last one: {bad[-1]}")
 
     def _draw_order(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.images))
+        return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.files))
 
-    def _covering(self, index: int) -> np.ndarray:
-        """The picture scaled so that it just covers the representation's image size, (H, W, 3) uint8."""
+    def _prepared(self, index: int) -> np.ndarray:
+        """The picture as the framing prepares it, (H, W, 3) uint8."""
         cached = self._cache.get(index)
         if cached is not None:
             return cached
-        image = cover(self.images[index].read(), self.representation.image_size)
+        image = self.framing.prepare(self.files[index].read(least=self.framing.least))
         with self._lock:
             if image.nbytes <= self._free_bytes and index not in self._cache:
                 self._free_bytes -= image.nbytes

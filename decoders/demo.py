@@ -25,7 +25,7 @@ def demonstrate(
     The decoder's section of the gallery.
     """
     files = list_images([PICTURES])
-    originals, _ = read_squares(files, representation.image_size)
+    originals, _ = read_squares(files, representation.framing)
     decoded = np.concatenate([to_pictures(batch) for batch in reconstruct(decode, representation, originals)])
     portraits = representation.portray(representation.extract(to_batch(originals)))
     folder = out / model

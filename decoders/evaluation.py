@@ -8,11 +8,12 @@ import numpy as np
 from tqdm import tqdm
 
 from caffe_port.pictures import BadImage, ImageFile
-from decoders.images import centre_crop, to_batch
+from decoders.framing import Framing
+from decoders.images import to_batch
 from decoders.metrics import distances, mean_pairwise_distance
 from decoders.representations import Representation
 
-# Features (N, C, H, W) float32 -> pictures (N, 3, H', W') float32, RGB 0..255.
+# Features (N, ...) float32 -> pictures (N, 3, H', W') float32, RGB 0..255.
 Decode = Callable[[np.ndarray], np.ndarray]
 
 _BATCH = 16
@@ -37,20 +38,20 @@ class Evaluation:
 
 
 def read_squares(
-    files: Sequence[ImageFile], size: tuple[int, int], *, quiet: bool = True
+    files: Sequence[ImageFile], framing: Framing, *, quiet: bool = True
 ) -> tuple[np.ndarray, list[str]]:
-    """Read pictures, each scaled and centre-cropped to ``size``.
+    """Read pictures, each as the framing cuts it for evaluation.
 
     Returns
     -------
     images : (N, H, W, 3) uint8, the readable ones in their order.
     bad : one line for each file that could not be read.
     """
-    images = np.empty((len(files), *size, 3), np.uint8)
+    images = np.empty((len(files), *framing.size, 3), np.uint8)
     count, bad = 0, []
     for file in tqdm(files, desc="reading", unit="picture", disable=True if quiet else None):
         try:
-            images[count] = centre_crop(file.read(), size)
+            images[count] = framing.centre(file.read())
             count += 1
         except BadImage as error:
             bad.append(str(error))

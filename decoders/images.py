@@ -71,21 +71,26 @@ def _cut_centre(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return image[top : top + height, left : left + width]
 
 
-def random_crop(image: np.ndarray, size: int, rng: np.random.Generator, *, zoom: float = 1.0) -> np.ndarray:
-    """Cut a random square, scale it down to ``size`` x ``size``, and mirror it half of the time.
+def random_crop(
+    image: np.ndarray, size: tuple[int, int], rng: np.random.Generator, *, zoom: float = 1.0
+) -> np.ndarray:
+    """Cut a random rectangle, scale it down to (height, width) = ``size``, and mirror it half of the time.
 
     Parameters
     ----------
-    image : (H, W, 3) uint8 with both sides at least ``size``.
-    zoom : the square's side is up to this factor larger than ``size``, as far as the picture goes; 1 for no scaling.
+    image : (H, W, 3) uint8, at least of ``size``.
+    zoom : the part is up to this factor larger than ``size``, as far as the picture goes; 1 for no scaling.
     """
-    largest = min(image.shape[0], image.shape[1], round(size * zoom))
-    side = round(size * (largest / size) ** rng.random()) if zoom > 1 else size
-    top = int(rng.integers(image.shape[0] - side + 1))
-    left = int(rng.integers(image.shape[1] - side + 1))
-    square = image[top : top + side, left : left + side]
-    square = square if side == size else resize(square, size, size)
-    return np.ascontiguousarray(square[:, ::-1] if rng.random() < 0.5 else square)
+    height, width = size
+    if zoom > 1:
+        largest = min(image.shape[0] / height, image.shape[1] / width, zoom)
+        scale = largest ** rng.random()
+        height, width = round(height * scale), round(width * scale)
+    top = int(rng.integers(image.shape[0] - height + 1))
+    left = int(rng.integers(image.shape[1] - width + 1))
+    part = image[top : top + height, left : left + width]
+    part = part if part.shape[:2] == size else resize(part, *size)
+    return np.ascontiguousarray(part[:, ::-1] if rng.random() < 0.5 else part)
 
 
 def to_batch(images: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:

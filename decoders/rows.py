@@ -169,6 +169,12 @@ def channels_first(size: Size) -> tuple[int, ...]:
     return (maps,) if height == width == 1 else (maps, height, width)
 
 
+def channels_last(shape: tuple[int, ...]) -> Size:
+    """The inverse of `channels_first`."""
+    maps, height, width = shape if len(shape) == 3 else (shape[0], 1, 1)
+    return height, width, maps
+
+
 def _by(size: Size) -> str:
     height, width, maps = size
     return f"{maps}" if height == width == 1 else f"{width}×{height}×{maps}"

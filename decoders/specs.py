@@ -91,6 +91,7 @@ SIFT = DecoderSpec(
     provenance="supplementary of arXiv 1506.02753, table of the SIFT network, from memory (medium confidence; "
     "the map counts of conv4 to conv6 least sure)",
     multiple=64,
+    feature_scale=16.0,  # one cell in twenty holds a keypoint, with values of about 0.2
 )
 
 

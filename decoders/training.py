@@ -1,18 +1,16 @@
-"""Training of a decoder (CVPR 2016, section 3).
+"""Training of a decoder, or of encoder and decoder together (CVPR 2016, section 3).
 
 The loss is the squared Euclidean distance between picture and prediction; Adam with betas 0.9 and 0.999. Caffe's
 loss sums over pixels; ours is their mean, halved, which Adam does not notice. The rate rises linearly over
 ``warmup`` steps, stays, and from 60 % of the run on is halved at every further 8 % (the paper: lowered "towards
-the end"). Gradients longer than ``clip`` are shortened.
+the end"). Gradients longer than ``clip`` are shortened. An autoencoder's encoder starts from the net's own weights and
+has the decoder's rate; nothing is dropped out in it.
 """
 
 import contextlib
 import dataclasses
-import importlib.util
-import json
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +24,18 @@ from decoders import checkpoints
 from decoders.cards import training_card
 from decoders.config import TrainConfig, learning_rate
 from decoders.data import Batch, Samples, load_batches
+from decoders.derive import decoder_for
+from decoders.encoder import Autoencoder, Encoder
 from decoders.evaluation import Evaluation, evaluate, read_squares, reconstruct
 from decoders.images import data_hash, save_image, side_by_side, split_by_hash, to_pictures
 from decoders.model import Decoder
 from decoders.representations import Representation, representation
+from decoders.rows import DecoderSpec, channels_last
+from decoders.runlog import Throughput, interruptions, logger
 
 LOG_EVERY = 50
 SAMPLE_IMAGES = 6
+SCALE_IMAGES = 256  # whose features say what unit size is
 
 
 def choose_device(name: str) -> torch.device:
@@ -122,68 +125,98 @@ class _Run:
     def __init__(self, config: TrainConfig, folder: Path, *, resume: bool) -> None:
         self.config, self.folder = config, folder
         self.device = choose_device(config.device)
-        self.representation: Representation = representation(config.representation)
+        self.representation: Representation = representation(config.representation, config.net)
+        net, encoder = self.representation.net, self.representation.encoder
+        self.net = None if net is None else dataclasses.asdict(net)
+        self.encoder = None if encoder is None else encoder.to(self.device)
+        framing = self.representation.framing.for_training(config.image_size, config.zoom)
         self.training, self.validation = find_pictures(config)
         self.data_hash = data_hash(self.training)
         self.steps = config.total_steps(len(self.training))
-        self.model = Decoder(config.spec, upconv=config.upconv, seed=config.seed).to(self.device)
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.lr, betas=(0.9, 0.999))
-        self.val_pictures, unreadable = read_squares(self.validation, self.representation.image_size)
+        self.val_pictures, unreadable = read_squares(self.validation, self.representation.framing)
         self.bad = dict.fromkeys(unreadable)
         if len(self.val_pictures) < 2:
             raise ValueError(
                 f"of the validation pictures {len(self.val_pictures)} can be read; at least 2 are needed"
             )
+        table = decoder_for(
+            config.representation, channels_last(self.representation.shape), self.representation.image_size
+        )
+        self.samples = Samples(
+            self.training,
+            framing,
+            target_size=table.image_size if self.encoder else None,
+            extract=None if self.encoder else self.representation.extract,
+            seed=config.seed,
+            cache_bytes=int(config.cache_gib * 2**30),
+        )
         self.step, self.seconds, self.evaluation = 0, 0.0, None  # type: int, float, Evaluation | None
         if resume:
             self._restore()
         else:
-            self._start()
+            self._start(table.scaled(config.width))
 
-    def _start(self) -> None:
-        before = checkpoints.load_weights(Path(self.config.init), self.model) if self.config.init else None
-        self.origin = checkpoints.Origin(self.data_hash, before and before["training"])
+    def _start(self, table: DecoderSpec) -> None:
+        started_from = None
+        if self.config.init:
+            scale = checkpoints.read_config(Path(self.config.init))[1].decoder.feature_scale
+        elif self.encoder is not None:
+            scale = self._measure_scale(self.encoder)
+        else:
+            scale = table.feature_scale
+        table = dataclasses.replace(table, feature_scale=scale)
+        self._build(table)
+        if self.config.init:
+            encoder = self.encoder if self.config.autoencoder else None
+            card = checkpoints.load_weights(Path(self.config.init), self.decoder, encoder)
+            started_from = card["training"]
+        self.origin = checkpoints.Origin(self.data_hash, table, self.net, started_from)
         checkpoints.start(self.folder, self.config, self.origin)
 
     def _restore(self) -> None:
         saved = checkpoints.load_state(self.folder)
-        pictures = len(self.training)
         self.origin = checkpoints.continue_run(
-            self.folder, self.config, self.data_hash, pictures=pictures, done=saved.step
+            self.folder, self.config, self.data_hash, self.net, pictures=len(self.training), done=saved.step
         )
+        self._build(self.origin.decoder)
         checkpoints.restore(saved, self.model, self.optimiser, self.folder / checkpoints.STATE)
         self.step, self.seconds = saved.step, saved.seconds
         checkpoints.truncate_log(self.folder, saved.step)
 
-    def train(self, *, quiet: bool) -> Outcome:
-        samples = Samples(
-            self.training,
-            self.representation,
-            crop_size=self.config.image_size,
-            zoom=self.config.zoom,
-            seed=self.config.seed,
-            cache_bytes=int(self.config.cache_gib * 2**30),
+    def _build(self, table: DecoderSpec) -> None:
+        self.decoder = Decoder(table, upconv=self.config.upconv, seed=self.config.seed).to(self.device)
+        self.model: torch.nn.Module = self.decoder
+        if self.config.autoencoder and self.encoder is not None:
+            self.model = Autoencoder(self.encoder, self.decoder)
+        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=self.config.lr, betas=(0.9, 0.999))
+
+    def _measure_scale(self, encoder: Encoder) -> float:
+        """One over the root mean square of the features of the first pictures drawn."""
+        features = encoder.encode_numpy(
+            self.samples.batch(range(min(SCALE_IMAGES, len(self.training)))).images
         )
+        return 1 / max(float(np.sqrt(np.square(features, dtype=np.float64).mean())), 1e-12)
+
+    def train(self, *, quiet: bool) -> Outcome:
         todo = range(self.step, self.steps)
-        batches = load_batches(samples, batch=self.config.batch, steps=todo, workers=self.config.workers)
+        batches = load_batches(self.samples, batch=self.config.batch, steps=todo, workers=self.config.workers)
         bar = tqdm(total=self.steps, initial=self.step, unit="step", disable=True if quiet else None)
         started = time.monotonic() - self.seconds
-        with bar, contextlib.closing(batches), _interruptions() as interrupted, _logger(self.folder) as log:
-            for batch in batches:
+        self.speed = Throughput(self.config.batch, self.config.workers)
+        with bar, contextlib.closing(batches), interruptions() as interrupted, logger(self.folder) as log:
+            for batch in self.speed.waiting(batches):
+                began = time.monotonic()
                 measured = self._train_step(batch)
-                self.seconds = time.monotonic() - started
-                bar.set_postfix(
-                    loss=f"{measured['loss']:.4f}", images_per_s=f"{self._rate(bar):.1f}", refresh=False
-                )
+                now = time.monotonic()
+                self.speed.add_step(now - began)
+                self.seconds = now - started
+                bar.set_postfix({"loss": f"{measured['loss']:.4f}"} | self.speed.rates(), refresh=False)
                 bar.update()
                 self._record(log, measured, stopping=bool(interrupted))
                 if interrupted:
                     break
         error = self.evaluation.error if self.evaluation else None
         return Outcome(self.step, self.steps, error, tuple(self.bad))
-
-    def _rate(self, bar: tqdm) -> float:
-        return (bar.format_dict["rate"] or 0.0) * self.config.batch
 
     def _train_step(self, batch: Batch) -> dict[str, float]:
         for line in batch.bad:
@@ -192,9 +225,8 @@ class _Run:
             self.bad[line] = None
         rate = learning_rate(self.config, self.step, self.steps)
         self.optimiser.param_groups[0]["lr"] = rate
-        features = torch.from_numpy(batch.features).to(self.device)
-        target = self.model.target(torch.from_numpy(batch.images).to(self.device))
-        loss = functional.mse_loss(self.model(features), target) / 2
+        target = self.decoder.target(torch.from_numpy(batch.targets).to(self.device))
+        loss = functional.mse_loss(self.model(self._input(batch)), target) / 2
         self.optimiser.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
@@ -206,6 +238,16 @@ class _Run:
         self.step += 1
         return {"loss": loss.item(), "lr": rate, "grad_norm": norm.item()}
 
+    def _input(self, batch: Batch) -> torch.Tensor:
+        """What the model reads: features, or an autoencoder's pictures."""
+        if batch.features is not None:
+            return torch.from_numpy(batch.features).to(self.device)
+        images = torch.from_numpy(batch.images).to(self.device)
+        if self.encoder is None or self.config.autoencoder:
+            return images
+        with torch.no_grad():
+            return self.encoder(images)
+
     def _record(
         self, log: Callable[[dict[str, Any]], None], measured: dict[str, float], *, stopping: bool
     ) -> None:
@@ -213,7 +255,8 @@ class _Run:
         last = stopping or self.step == self.steps
         position = {"step": self.step, "epoch": round(self.step * self.config.batch / len(self.training), 3)}
         if last or self.step % LOG_EVERY == 0:
-            log(position | measured | {"seconds": round(self.seconds, 1), "unreadable": len(self.bad)})
+            where = {"seconds": round(self.seconds, 1), "unreadable": len(self.bad)}
+            log(position | measured | where | self.speed.take())
         if self.step == self.steps or self.step % self.config.evaluate_every == 0:
             self.evaluation = self._evaluate()
             log(position | {"val_error": self.evaluation.error, "val_images": self.evaluation.images})
@@ -224,48 +267,19 @@ class _Run:
     def _evaluate(self) -> Evaluation:
         """Error on the validation pictures; a grid of the first few goes to ``samples/``."""
         few = self.val_pictures[:SAMPLE_IMAGES]
-        (decoded,) = reconstruct(self.model.decode_numpy, self.representation, few)
+        (decoded,) = reconstruct(self.decoder.decode_numpy, self.representation, few)
         rows = [side_by_side(list(few)), side_by_side(list(to_pictures(decoded)))]
         save_image(self.folder / checkpoints.SAMPLES / f"step-{self.step:07d}.png", np.concatenate(rows))
-        return evaluate(self.model.decode_numpy, self.representation, self.val_pictures)
+        return evaluate(self.decoder.decode_numpy, self.representation, self.val_pictures)
 
     def _card(self) -> dict[str, Any]:
         return training_card(
             self.config,
+            self.representation,
+            self.origin.decoder,
             step=self.step,
             seconds=self.seconds,
             pictures=len(self.training),
-            origin=dataclasses.asdict(self.origin),
+            origin={"data_hash": self.data_hash, "started_from": self.origin.started_from},
             evaluation=self.evaluation,
         )
-
-
-@contextlib.contextmanager
-def _interruptions() -> Iterator[list[int]]:
-    """A list that Ctrl-C makes non-empty instead of raising, so that the step in progress can end."""
-    received: list[int] = []
-    previous = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-@contextlib.contextmanager
-def _logger(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A function that appends a line to ``log.jsonl``, and to TensorBoard's files where it is installed."""
-    with contextlib.ExitStack() as stack:
-        file = stack.enter_context((folder / checkpoints.LOG).open("a", encoding="utf-8"))
-        board: Any = None
-        if importlib.util.find_spec("tensorboard"):
-            from torch.utils.tensorboard import SummaryWriter
-
-            board = stack.enter_context(contextlib.closing(SummaryWriter(str(folder / "tensorboard"))))
-
-        def log(line: dict[str, Any]) -> None:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            for name in line.keys() - {"step"} if board else ():
-                board.add_scalar(name, line[name], line["step"])
-
-        yield log

@@ -101,8 +101,10 @@ def test_choices_are_the_tables() -> None:
 
 def test_list_shows_representations_and_tables() -> None:
     assert "hog" in type_in("list").stdout
-    (row,) = json.loads(type_in("list", "--json").stdout)
-    assert row["feature_shape"] == [31, 32, 32]
+    rows = {row["representation"]: row for row in json.loads(type_in("list", "--json").stdout)}
+    assert rows["hog"]["feature_shape"] == [31, 32, 32]
+    assert rows["conv2"]["feature_shape"] == [256, 13, 13]
+    assert (rows["fc8"]["feature_shape"], rows["fc8"]["output_size"]) == ([1000], [128, 128])
     table = type_in("list", "--table", "hog")
     assert table.stdout.splitlines()[13].split() == [
         "upconvJ6",
@@ -221,7 +223,7 @@ def test_bad_input_is_refused_in_one_line(run: Path, onnx: Path, photos: Path, t
         ("evaluate", "nonesuch", "--images", photos): "neither a run folder",
         ("evaluate", onnx): "--images",
         ("invert", onnx, tmp_path / "letter.jpg", "--out", tmp_path / "o"): "none of the pictures",
-        ("train", "nonesuch", "--out", tmp_path / "r", "--images", photos): "'nonesuch' is not",
+        ("train", "nonesuch", "--out", tmp_path / "r", "--images", photos): "'nonesuch' is unknown; choose one of hog",
         ("train", "hog", "--out", tmp_path / "r", "--images", tmp_path / "empty"): "no pictures found",
         ("train", "hog", "--out", tmp_path / "r"): "--images is missing",
         ("train", "hog", "--out", tmp_path / "r", "--images", photos, "--image-size", 100): "multiple of 64",

@@ -100,7 +100,7 @@ def test_shrinking_averages() -> None:
 def test_random_crops_are_parts_of_the_picture_or_mirrored_ones() -> None:
     picture = draw(1)
     for seed in range(20):
-        crop = random_crop(picture, 32, np.random.default_rng(seed))
+        crop = random_crop(picture, (32, 32), np.random.default_rng(seed))
         candidates = (crop, crop[:, ::-1])
         scores = [
             cv2.matchTemplate(picture, np.ascontiguousarray(c), cv2.TM_SQDIFF).min() for c in candidates
@@ -113,12 +113,12 @@ def test_zoomed_crops_are_larger_parts_scaled_down() -> None:
     ramp = np.arange(200, dtype=np.uint8)[None, :, None].repeat(200, 0).repeat(3, 2)
     steps = []
     for seed in range(50):
-        crop = random_crop(ramp, 64, np.random.default_rng(seed), zoom=2).astype(float)
+        crop = random_crop(ramp, (64, 64), np.random.default_rng(seed), zoom=2).astype(float)
         assert crop.shape == (64, 64, 3)
         steps.append(abs(crop[0, -1, 0] - crop[0, 0, 0]) / 63)
     assert 1 <= min(steps) < 1.1
     assert 1.8 < max(steps) <= 2.02
-    assert random_crop(ramp, 150, np.random.default_rng(0), zoom=4).shape == (150, 150, 3)
+    assert random_crop(ramp, (150, 150), np.random.default_rng(0), zoom=4).shape == (150, 150, 3)
 
 
 def test_batches_and_pictures_are_inverses() -> None:

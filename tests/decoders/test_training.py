@@ -21,7 +21,8 @@ from decoders.config import TrainConfig, learning_rate
 from decoders.data import Samples, load_batches
 from decoders.evaluation import evaluate, read_squares
 from decoders.model import Decoder
-from decoders.representations import REPRESENTATIONS
+from decoders.representations import representation
+from decoders.specs import HOG
 from tests.decoders.conftest import STEPS
 from tests.photos import fill
 
@@ -72,9 +73,9 @@ def test_tensorboard_gets_every_figure_of_the_log(run: Path) -> None:
 
 
 def test_training_lowers_the_error_on_what_it_saw(config: TrainConfig, photos: Path, tmp_path: Path) -> None:
-    hog = REPRESENTATIONS["hog"]
-    seen, _ = read_squares(list_images([photos]), hog.image_size)
-    before = evaluate(Decoder(config.spec, seed=config.seed).decode_numpy, hog, seen).error
+    hog = representation("hog")
+    seen, _ = read_squares(list_images([photos]), hog.framing)
+    before = evaluate(Decoder(HOG.scaled(config.width), seed=config.seed).decode_numpy, hog, seen).error
     longer = dataclasses.replace(config, steps=80, evaluate_every=80, batch=8)
     training.train(longer, tmp_path / "run", quiet=True)
     after = evaluate(checkpoints.load_run(tmp_path / "run")[0].decode_numpy, hog, seen).error
@@ -235,7 +236,10 @@ def test_unreadable_pictures_are_counted_and_named_or_refused(config: TrainConfi
 
 
 def samples(photos: Path, seed: int = 0) -> Samples:
-    return Samples(list_images([photos]), REPRESENTATIONS["hog"], crop_size=64, seed=seed, cache_bytes=2**20)
+    hog = representation("hog")
+    return Samples(
+        list_images([photos]), hog.framing.for_training(64, 1.0), extract=hog.extract, seed=seed, cache_bytes=2**20
+    )
 
 
 def test_order_depends_on_seed_and_position_alone(photos: Path) -> None:
@@ -261,7 +265,7 @@ def test_each_epoch_visits_every_picture_once(photos: Path) -> None:
 
 def test_features_are_those_of_the_crop(photos: Path) -> None:
     batch = samples(photos).batch(range(3))
-    assert np.array_equal(batch.features, REPRESENTATIONS["hog"].extract(batch.images))
+    assert np.array_equal(batch.features, representation("hog").extract(batch.images))
     assert batch.features.shape == (3, 31, 8, 8)
 
 
@@ -282,7 +286,7 @@ def test_learning_rate_rises_stays_and_falls(config: TrainConfig) -> None:
 )  # fmt: skip
 def test_bad_settings_are_named(config: TrainConfig, field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{field}|width is"):
-        _ = dataclasses.replace(config, **{field: value}).spec
+        dataclasses.replace(config, **{field: value})
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:7", "tpu", "meta"])

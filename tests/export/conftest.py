@@ -9,6 +9,9 @@ import torch
 from decoders.cards import training_card
 from decoders.config import TrainConfig
 from decoders.model import Decoder
+from decoders.representations import representation
+from decoders.rows import DecoderSpec
+from decoders.specs import DECODERS
 from export.to_onnx import export_decoder
 
 
@@ -21,17 +24,28 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def decoder() -> Decoder:
     """Random weights are as good as trained ones for comparing two runtimes."""
-    return Decoder(config().spec, seed=7).eval()
+    return Decoder(spec(), seed=7).eval()
 
 
 def config() -> TrainConfig:
     return TrainConfig(representation="hog", images=("nowhere",), width=0.0625)
 
 
+def spec() -> DecoderSpec:
+    return DECODERS["hog"].scaled(config().width)
+
+
 @pytest.fixture(scope="session")
 def card() -> dict[str, Any]:
     return training_card(
-        config(), step=3, seconds=36.0, pictures=20, origin={"data_hash": "00" * 32}, evaluation=None
+        config(),
+        representation("hog"),
+        spec(),
+        step=3,
+        seconds=36.0,
+        pictures=20,
+        origin={"data_hash": "00" * 32},
+        evaluation=None,
     )
 
 

@@ -1,0 +1,136 @@
+"""Where the net behind a representation comes from, what its layers are called in the paper, and which net it was.
+
+A net is one that ships, a `.safetensors` file of `caffe_port convert`, a folder of `caffe_port fetch`, or the name of
+a published net, which is looked for where those commands put it.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from caffe_port import load, zoo
+from caffe_port.convert import sha256
+from caffe_port.converted import SUFFIX, Converted, open_net
+from caffe_port.means import read_mean
+from caffe_port.net import CaffeNet
+from caffe_port.preprocess import Recipe
+from caffe_port.spec import NetSpec
+from caffe_port.text import read_text
+from caffe_port.weights import give
+from caffe_port.wiring import read_net
+
+
+@dataclasses.dataclass(frozen=True)
+class NetIdentity:
+    """Which features a decoder was trained on: the net as it was named, the SHA-256 of its file, the blob."""
+
+    name: str
+    sha256: str
+    blob: str
+
+    def check(self, recorded: Mapping[str, Any], source: str) -> None:
+        """Refuse a net that is not the one of a card.
+
+        Raises
+        ------
+        ValueError : if file or blob differ; the text names ``source`` and the remedy.
+        """
+        for field in ("sha256", "blob"):
+            here, there = getattr(self, field), recorded.get(field)
+            if here != there:
+                raise ValueError(
+                    f"{source}: made for blob {recorded.get('blob')} of {recorded.get('name')} (SHA-256 "
+                    f"{str(recorded.get('sha256'))[:12]}...); {self.name} has {field} {here[:12]}; give the right "
+                    "net with --net"
+                )
+
+
+def find_net(name: str) -> tuple[Converted, str]:
+    """Open the net called ``name``.
+
+    Returns
+    -------
+    The net with its recipe, and the SHA-256 (hex) of the file that holds its weights.
+
+    Raises
+    ------
+    FileNotFoundError : if a published net is not here; the text says how to get it.
+    ConversionError : if there is no such net, or its file is refused.
+    """
+    published = zoo.NETS.get(name)
+    if published is not None and published.ships:
+        return open_net(name), sha256(published.folder / str(published.weights))
+    path = Path(name)
+    if path.is_dir():
+        return _open_fetched(path)
+    if published is None or path.is_file():
+        return open_net(name), sha256(name)
+    for place in (Path(f"{name}{SUFFIX}"), path / f"{name}{SUFFIX}"):
+        if place.is_file():
+            return open_net(place), sha256(place)
+    raise FileNotFoundError(
+        f"{name}: neither {name}{SUFFIX} nor a folder {name} is here; get it with `caffe_port fetch {name}`, or "
+        "choose another net with --net (caffenet-mini ships)"
+    )
+
+
+def _open_fetched(folder: Path) -> tuple[Converted, str]:
+    """A net as `caffe_port fetch` leaves it in a folder, or a converted one there."""
+    converted = folder / f"{folder.name}{SUFFIX}"
+    if converted.is_file():
+        return open_net(converted), sha256(converted)
+    for net in zoo.NETS.values():
+        weights = folder / (net.weights if isinstance(net.weights, str) else net.weights.name)
+        if not weights.is_file():
+            continue
+        mean = read_mean(folder / net.mean if isinstance(net.mean, str) else ",".join(map(str, net.mean)))
+        loaded = load(folder / f"{net.name}.prototxt", weights)
+        return Converted(loaded, Recipe(net.warp, net.crop, mean)), sha256(weights)
+    raise FileNotFoundError(
+        f"{folder}: holds no net; `caffe_port fetch NET --dir {folder}` brings one of {', '.join(zoo.NETS)}"
+    )
+
+
+def paper_blob(net: CaffeNet, name: str) -> str:
+    """The blob that a representation's name means: the paper's in a published net, else the blob of that name.
+
+    A net is a published one where the names and types of its layers are, whatever its sizes.
+    """
+    for published in zoo.NETS.values():
+        blob = published.blobs.get(name.upper())
+        if blob is not None and _layers(net.spec) == _published(published.name):
+            return blob
+    return name
+
+
+@functools.cache
+def _published(name: str) -> list[tuple[str, str]]:
+    deploy = zoo.NETS[name].deploy
+    return _layers(read_net(read_text(deploy), str(deploy)))
+
+
+def _layers(spec: NetSpec) -> list[tuple[str, str]]:
+    return [(layer.name, layer.type) for layer in spec.layers if layer.type != "Input"]
+
+
+def up_to(net: CaffeNet, blob: str) -> CaffeNet:
+    """A net of only the layers, with only the parameters, that a blob needs; numbers are copied.
+
+    Raises
+    ------
+    ValueError : if there is no such blob; the text lists those there are.
+    """
+    known = net.plan.memory
+    if blob not in known:
+        raise ValueError(f"{net.spec.source}: blob {blob!r} is not in the net; blobs are {', '.join(known)}")
+    steps = net.plan.needed((blob,))
+    tops = {top for step in steps for top in step.layer.tops}
+    inputs = {name: shape for name, shape in net.spec.inputs.items() if name in tops}
+    short = CaffeNet(dataclasses.replace(net.spec, layers=tuple(step.layer for step in steps), inputs=inputs))
+    for old, new in zip(steps, short.plan.steps, strict=True):
+        for source, place in zip(old.blobs, new.blobs, strict=True):
+            if place.is_owner:
+                give(short, place, net.blob_tensor(source).detach().numpy())
+    return short
