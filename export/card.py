@@ -6,6 +6,7 @@ is JSON, too: inputs and the pictures that torch made of them, as shapes and bas
 
 import base64
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,23 @@ from export.model_file import MAX_SETTING, ModelFile
 CARD_FIELD = "caffe_port.card"
 ANSWERS_FIELD = "caffe_port.recorded_answers"
 
-# The input and the outputs of each kind of file; files of version 0.1 have `pictures` alone.
+# The outputs of decoders and pipelines; files of version 0.1 have `pictures` alone.
 OUTPUTS = ("images", "pictures")
-KINDS = {"decoder": "features", "pipeline": "photographs"}
-_DTYPES = {"features": np.float32, "photographs": np.uint8}
-_AXES = {"feature_shape": (1, 3), "photograph_size": (2,)}  # how many numbers a shape has
+# Each kind of file: its input, and what the card must say of it.
+KINDS = {
+    "decoder": ("features", ("feature_shape", "feature_multiple")),
+    "pipeline": (
+        "photographs",
+        ("feature_shape", "feature_multiple", "photograph_size", "photograph_multiple"),
+    ),
+    "net": ("data", ("data_shape",)),
+}
+_BYTES = ("photographs", "images", "pictures")  # arrays of uint8; all others are float32
+_AXES = {
+    "feature_shape": (1, 3),
+    "photograph_size": (2,),
+    "data_shape": tuple(range(8)),
+}  # numbers of a shape
 
 
 def read_card(model: ModelFile, source: str) -> dict[str, Any]:
@@ -58,9 +71,7 @@ def _lacks(card: Any) -> str:
         return "everything: it is no object"
     if kind_of(card) not in KINDS:
         return f"a kind that is known: {', '.join(KINDS)}"
-    needed = ["feature_shape", "feature_multiple"]
-    if kind_of(card) == "pipeline":
-        needed += ["photograph_size", "photograph_multiple"]
+    _, needed = KINDS[kind_of(card)]
     lacking = [name for name in needed if not _is_size(card.get(name), _AXES.get(name))]
     if not isinstance(card.get("representation"), str):
         lacking.insert(0, "representation")
@@ -74,9 +85,8 @@ def _is_size(value: Any, axes: tuple[int, ...] | None) -> bool:
     return type(value) is int and 0 <= value <= MAX_SETTING
 
 
-def write_answers(takes: str, inputs: np.ndarray, pictures: np.ndarray) -> str:
-    """The metadata field for inputs and their (N, H, W, 3) uint8 pictures."""
-    arrays = {takes: inputs, "pictures": pictures}
+def write_answers(arrays: Mapping[str, np.ndarray]) -> str:
+    """The metadata field for an input and an output, by their names; float32, photographs and images uint8."""
     return json.dumps(
         {
             name: {"shape": values.shape, "data": base64.b64encode(values.tobytes()).decode()}
@@ -85,16 +95,16 @@ def write_answers(takes: str, inputs: np.ndarray, pictures: np.ndarray) -> str:
     )
 
 
-def read_answers(text: str, takes: str, source: str) -> tuple[np.ndarray, np.ndarray]:
-    """What `write_answers` wrote.
+def read_answers(text: str, names: Iterable[str], source: str) -> list[np.ndarray]:
+    """The arrays called ``names`` of what `write_answers` wrote.
 
     Raises
     ------
-    ValueError : if there is none, or it is damaged.
+    ValueError : if there are none, or they are damaged.
     """
     try:
         answers = json.loads(text)
-        return _array(answers[takes], _DTYPES[takes]), _array(answers["pictures"], np.uint8)
+        return [_array(answers[name], np.uint8 if name in _BYTES else np.float32) for name in names]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{source}: metadata field {ANSWERS_FIELD} is missing or damaged; export it again"

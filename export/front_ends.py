@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 from decoders.encoder import Encoder
 from decoders.representations import Representation
-from export.feature_graphs import write_hog, write_lbp
 from export.caffe_graph import write_net
+from export.feature_graphs import write_hog, write_lbp
 from export.picture_graph import write_grey, write_recipe, write_rounded_grey
 from export.writer import GraphWriter
 

@@ -1,4 +1,4 @@
-"""What can be exported: one row a graph: how it is written, what computes the same in torch, and what it is tried on."""
+"""What can be exported: one row a graph: how it is written, what computes the same in torch, what it is tried on."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -66,11 +66,11 @@ class Graph:
 
 
 def _write_decoder(subject: Subject) -> onnx.ModelProto:
-    channels, *sides = subject.feature_shape
+    shape: list[Size] = ["N", *subject.feature_shape]
     if subject.feature_multiple:
-        sides = [f"{subject.feature_multiple} * {name}" for name in ("rows", "columns")]
+        shape[2:] = [f"{subject.feature_multiple} * {name}" for name in ("rows", "columns")]
     graph = GraphWriter("decoder")
-    features = graph.input("features", np.float32, ["N", channels, *sides])
+    features = graph.input("features", np.float32, shape)
     _write_pictures(graph, subject, features)
     return graph.model()
 
@@ -159,9 +159,16 @@ def _pipeline_facts(subject: Subject) -> dict[str, Any]:
 
 GRAPHS: Mapping[str, Graph] = MappingProxyType(
     {
-        "decoder": Graph("features", _write_decoder, _decode, _example_features, _features_of, _decoder_facts),
+        "decoder": Graph(
+            "features", _write_decoder, _decode, _example_features, _features_of, _decoder_facts
+        ),
         "pipeline": Graph(
-            "photographs", _write_pipeline, _reconstruct, _example_photographs, _photographs_for, _pipeline_facts
+            "photographs",
+            _write_pipeline,
+            _reconstruct,
+            _example_photographs,
+            _photographs_for,
+            _pipeline_facts,
         ),
     }
 )

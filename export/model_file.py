@@ -26,15 +26,16 @@ MAX_SETTING = 2**16  # an attribute or a stored shape, pad or index
 _TO_THE_END = (2**63 - 1, -(2**63 - 1), -(2**63))
 
 # Every operator that the writers in this package use, and those of files that torch's exporter wrote for them.
-OPERATORS = frozenset(
-    (
-        "Abs Add And AveragePool BatchNormalization Cast Clip Concat Constant Conv ConvTranspose DepthToSpace "
-        "Div Elu Equal Exp Floor Gather Gemm Greater GreaterOrEqual Identity LRN LeakyRelu Less Log MatMul "
-        "Max MaxPool Min Mul Not OneHot Or PRelu Pad Pow Range Reciprocal ReduceMean ReduceSum "
-        "ReduceSumSquare Relu Reshape Round Shape Sigmoid Slice Softmax Softplus Split Sqrt Squeeze Sub Sum "
-        "Tanh Tile Transpose Unsqueeze Where Xor "
-    ).split()
-)
+# fmt: off
+OPERATORS = frozenset({
+    "Abs", "Add", "And", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Constant", "Conv",
+    "ConvTranspose", "DepthToSpace", "Div", "Elu", "Equal", "Exp", "Floor", "Gather", "Gemm", "Greater",
+    "GreaterOrEqual", "Identity", "LRN", "LeakyRelu", "Less", "Log", "MatMul", "Max", "MaxPool", "Min",
+    "Mul", "Not", "OneHot", "Or", "PRelu", "Pad", "Pow", "Range", "Reciprocal", "ReduceMean", "ReduceSum",
+    "ReduceSumSquare", "Relu", "Reshape", "Round", "Shape", "Sigmoid", "Slice", "Softmax", "Softplus",
+    "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unsqueeze", "Where", "Xor",
+})
+# fmt: on
 MICROSOFT_OPERATORS = frozenset({"MatMulNBits"})  # ONNX Runtime's own domain, com.microsoft
 
 _ITEM_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8}  # TensorProto.DataType

@@ -3,45 +3,19 @@
 A session may be used by many threads at once. What a file holds is said in `export.card` and `export.model_file`.
 """
 
-import dataclasses
 import os
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from export.card import ANSWERS_FIELD, KINDS, OUTPUTS, kind_of, read_answers, read_card
 from export.model_file import MAX_FILE_BYTES, ModelFile, read_model_file
+from export.providers import PROVIDERS, REFUSALS, Provider, one_line, open_session
 
-_CPU = "CPUExecutionProvider"
-PROVIDERS = {"cpu": _CPU, "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-AUTO = (
-    "cuda",
-    "cpu",
-)  # TensorRT takes minutes to build its engine, so that it runs only where it is asked for
-
-_REFUSALS = (
-    errors.Fail,
-    errors.InvalidArgument,
-    errors.InvalidGraph,
-    errors.InvalidProtobuf,
-    errors.NoSuchFile,
-    errors.NotImplemented,
-    errors.RuntimeException,
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Provider:
-    """Where a session runs: ``asked`` for, ``got``, and ``why``."""
-
-    asked: str
-    got: str
-    why: str
+Opened = tuple[Path, ModelFile, dict[str, Any], onnxruntime.InferenceSession, Provider]
 
 
 def load(
@@ -64,9 +38,25 @@ def load(
 
     Warns
     -----
-    RuntimeWarning : if the device that was asked for is not there; `OnnxDecoder.provider` says why.
+    RuntimeWarning : if the device that was asked for is not there; `OnnxFile.provider` says why.
     """
-    path = Path(path)
+    opened = _open(Path(path), device, strict_device, threads)
+    if kind_of(opened[2]) == "net":
+        raise ValueError(f"{path}: a Caffe net; open it with export.load_net")
+    return OnnxDecoder(*opened)
+
+
+def load_net(
+    path: str | os.PathLike[str], *, device: str = "auto", strict_device: bool = False, threads: int = 0
+) -> "OnnxNet":
+    """Open an exported Caffe net; see `load`."""
+    opened = _open(Path(path), device, strict_device, threads)
+    if kind_of(opened[2]) != "net":
+        raise ValueError(f"{path}: a {kind_of(opened[2])}, no Caffe net; open it with export.load")
+    return OnnxNet(*opened)
+
+
+def _open(path: Path, device: str, strict_device: bool, threads: int) -> Opened:
     if device != "auto" and device not in PROVIDERS:
         raise ValueError(f"device is {device!r}; it must be one of auto, {', '.join(PROVIDERS)}")
     if threads < 0:
@@ -74,18 +64,17 @@ def load(
     data = _read_bytes(path)
     model = read_model_file(data, str(path))
     card = read_card(model, str(path))
-    session, provider = _open_session(path, data, device, strict_device, threads)
-    return OnnxDecoder(path, model, card, session, provider)
+    return path, model, card, *open_session(path, data, device, strict_device, threads)
 
 
-class OnnxDecoder:
-    """A decoder, or a pipeline from photographs to pictures, in an ONNX Runtime session; made by `load`.
+class OnnxFile:
+    """An exported file in an ONNX Runtime session.
 
     Attributes
     ----------
     card : what the file says of itself: representation, preprocessing, shapes, training run, versions, hashes.
     provider : where it runs, where it was asked to, and why.
-    takes : ``features`` or ``photographs``.
+    takes : name of its input: ``features``, ``photographs`` or ``data``.
     """
 
     def __init__(
@@ -98,15 +87,75 @@ class OnnxDecoder:
     ) -> None:
         self._path = path
         self._answers = model.metadata.get(ANSWERS_FIELD, "")
+        self._outputs = model.outputs
         self._session = session
         self.card = card
         self.provider = provider
-        self.takes = KINDS[kind_of(card)]
-        self._rounds = model.outputs == OUTPUTS
-        if model.inputs != (self.takes,) or model.outputs not in (OUTPUTS, OUTPUTS[1:]):
+        self.takes, _ = KINDS[kind_of(card)]
+        fits = len(model.outputs) == 1 if kind_of(card) == "net" else model.outputs in (OUTPUTS, OUTPUTS[1:])
+        if model.inputs != (self.takes,) or not fits:
             raise ValueError(
                 f"{path}: its inputs and outputs are not those of a {kind_of(card)}; export it again"
             )
+
+    def _run(self, values: np.ndarray, output: str) -> np.ndarray:
+        binding = self._session.io_binding()  # one a call: bindings cannot be shared by threads, sessions can
+        binding.bind_cpu_input(self.takes, values)
+        binding.bind_output(output, "cpu")
+        try:
+            self._session.run_with_iobinding(binding)
+        except REFUSALS as error:
+            raise ValueError(f"{self._path}: cannot be run ({one_line(error)})") from error
+        return binding.get_outputs()[0].numpy()
+
+    def _real(self, values: np.ndarray) -> np.ndarray:
+        """An array of real numbers."""
+        values = np.asarray(values)
+        if values.dtype.kind not in "fiu":
+            raise TypeError(f"{self._path}: {self.takes} are {values.dtype}; real numbers are taken")
+        return values
+
+    def _finite(self, values: np.ndarray) -> np.ndarray:
+        """The numbers as contiguous float32, none of them NaN or infinite."""
+        if not np.isfinite(values).all():
+            raise ValueError(f"{self._path}: {self.takes} hold NaN or infinity; finite numbers are taken")
+        return np.ascontiguousarray(values, dtype=np.float32)
+
+
+class OnnxNet(OnnxFile):
+    """A Caffe net up to a blob; made by `load_net`. See `OnnxFile`."""
+
+    def __call__(self, data: np.ndarray) -> np.ndarray:
+        """Compute the blob.
+
+        Parameters
+        ----------
+        data : (N, *data_shape) as the card says, prepared as the net wants it (BGR, mean subtracted).
+
+        Returns
+        -------
+        The blob, float32.
+
+        Raises
+        ------
+        ValueError, TypeError : if the data have another shape or kind.
+        """
+        data = self._real(data)
+        if data.ndim == 0 or list(data.shape[1:]) != self.card["data_shape"]:
+            raise ValueError(
+                f"{self._path}: data have shape {data.shape}; this net takes "
+                f"(N, {', '.join(map(str, self.card['data_shape']))})"
+            )
+        return self._run(self._finite(data), self._outputs[0])
+
+    def recorded(self) -> tuple[np.ndarray, np.ndarray]:
+        """Data recorded in the file when it was exported, and the blob that torch made of them."""
+        data, blob = read_answers(self._answers, ("data", "blob"), str(self._path))
+        return data, blob
+
+
+class OnnxDecoder(OnnxFile):
+    """A decoder, or a pipeline from photographs to pictures; made by `load`. See `OnnxFile`."""
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Decode features, or reconstruct photographs.
@@ -125,13 +174,13 @@ class OnnxDecoder:
         ------
         ValueError, TypeError : if the values have another shape or kind.
         """
-        if not self._rounds:
+        if self._outputs != OUTPUTS:  # version 0.1: rounded here
             return np.rint(self.pictures(values)).astype(np.uint8).transpose(0, 2, 3, 1)
-        return self._run(values, "images")
+        return self._run(self._checked(values), "images")
 
     def pictures(self, values: np.ndarray) -> np.ndarray:
         """The same, before rounding: (N, 3, H', W') float32, RGB, 0..255."""
-        return self._run(values, "pictures")
+        return self._run(self._checked(values), "pictures")
 
     def map(self, stream: Iterable[np.ndarray], *, batch: int = 16) -> Iterator[np.ndarray]:
         """Decode a stream one batch at a time.
@@ -175,29 +224,19 @@ class OnnxDecoder:
         ------
         ValueError : if the file records none, or they are damaged.
         """
-        return read_answers(self._answers, self.takes, str(self._path))
+        output = "images" if self._outputs == OUTPUTS else "pictures"
+        inputs, images = read_answers(self._answers, (self.takes, output), str(self._path))
+        return inputs, images
 
-    def _run(self, values: np.ndarray, output: str) -> np.ndarray:
-        values = (
-            self._checked_features(values) if self.takes == "features" else self._checked_photographs(values)
-        )
-        binding = self._session.io_binding()  # one a call: bindings cannot be shared by threads, sessions can
-        binding.bind_cpu_input(self.takes, values)
-        binding.bind_output(output, "cpu")
-        try:
-            self._session.run_with_iobinding(binding)
-        except _REFUSALS as error:
-            raise ValueError(f"{self._path}: cannot be run ({_one_line(error)})") from error
-        return binding.get_outputs()[0].numpy()
+    def _checked(self, values: np.ndarray) -> np.ndarray:
+        if self.takes == "features":
+            return self._checked_features(self._real(values))
+        return self._checked_photographs(np.asarray(values))
 
     def _checked_features(self, features: np.ndarray) -> np.ndarray:
-        """The features as contiguous float32, once they are what the card says."""
-        features = np.asarray(features)
-        if features.dtype.kind not in "fiu":
-            raise TypeError(f"{self._path}: features are {features.dtype}; real numbers are decoded")
         channels, *sides = self.card["feature_shape"]
         step = self.card["feature_multiple"]
-        fits = features.shape[1:2] == (channels,) and len(features.shape) == 2 + len(sides)
+        fits = features.shape[1:2] == (channels,) and features.ndim == 2 + len(sides)
         fits = fits and all(
             side > 0 and side % step == 0 if step else side == fixed
             for side, fixed in zip(features.shape[2:], sides, strict=True)
@@ -208,13 +247,9 @@ class OnnxDecoder:
                 f"{self._path}: features have shape {features.shape}; this decoder takes "
                 f"(N, {', '.join(map(str, (channels, *sides)))}){more}"
             )
-        if not np.isfinite(features).all():
-            raise ValueError(f"{self._path}: features hold NaN or infinity; finite numbers are decoded")
-        return np.ascontiguousarray(features, dtype=np.float32)
+        return self._finite(features)
 
     def _checked_photographs(self, photographs: np.ndarray) -> np.ndarray:
-        """The photographs as contiguous bytes, once they are what the card says."""
-        photographs = np.asarray(photographs)
         if photographs.dtype != np.uint8:
             raise TypeError(f"{self._path}: photographs are {photographs.dtype}; uint8 RGB is taken")
         step = self.card["photograph_multiple"]
@@ -233,37 +268,3 @@ def _read_bytes(path: Path) -> bytes:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ValueError(f"{path}: {path.stat().st_size} bytes; an ONNX file has at most {MAX_FILE_BYTES}")
     return path.read_bytes()
-
-
-def _open_session(
-    path: Path, data: bytes, device: str, strict_device: bool, threads: int
-) -> tuple[onnxruntime.InferenceSession, Provider]:
-    present = onnxruntime.get_available_providers()
-    wanted = next(name for name in AUTO if PROVIDERS[name] in present) if device == "auto" else device
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    providers = [p for p in dict.fromkeys((PROVIDERS[wanted], _CPU)) if p in present]
-    try:
-        session = onnxruntime.InferenceSession(data, options, providers=providers)
-    except _REFUSALS as error:
-        raise ValueError(f"{path}: not an ONNX model that runs here ({_one_line(error)})") from error
-    session.disable_fallback()
-    if PROVIDERS[wanted] in session.get_providers():
-        return session, Provider(device, wanted, _reason(device, wanted, present))
-    missing = "could not start" if PROVIDERS[wanted] in present else "has no"
-    why = f"this ONNX Runtime {missing} {PROVIDERS[wanted]}; install caffe-port[gpu] on a machine with a GPU"
-    if strict_device:
-        raise ValueError(f"device is {device!r}, but {why}")
-    warnings.warn(f"{path}: runs on the CPU instead of {device}: {why}", RuntimeWarning, stacklevel=3)
-    return session, Provider(device, "cpu", why)
-
-
-def _reason(device: str, got: str, present: list[str]) -> str:
-    if device != "auto":
-        return "as asked"
-    return f"the first of {', '.join(AUTO)} among this ONNX Runtime's providers: {', '.join(present)}"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -61,7 +61,7 @@ def export_decoder(
     path: Path,
     *,
     calibration: Sequence[np.ndarray],
-    options: ExportOptions = ExportOptions(),  # noqa: B008
+    options: ExportOptions = ExportOptions(),
 ) -> dict[str, Any]:
     """Write a decoder as ``path``.
 
@@ -103,7 +103,7 @@ def export_decoder(
         "versions": versions(),
     }
     with replacing(path) as file:
-        _save(model, card, answers, file, path)
+        save(model, card, answers, file, path)
         written = Path(file.name)
         try:
             comparison = compare(written, graph, subject, precision.tolerance)
@@ -117,18 +117,18 @@ def export_decoder(
                 f"{100 * cost['extra_error']:.2g} %; --max-extra-error allows {100 * options.max_extra_error:g} %"
             )
         card["export"] |= {**comparison, "tolerance": precision.tolerance, "calibration": cost}
-        _save(model, card, answers, file, path)
+        save(model, card, answers, file, path)
     return card
 
 
 def _answers(graph: Graph, subject: Subject) -> str:
     """Inputs and torch's pictures of them, to be asked again where the file runs: of the smallest size there is."""
     inputs = graph.examples(subject, _ANSWERS, 1)[0]
-    pictures = np.rint(graph.reference(subject, inputs)).astype(np.uint8).transpose(0, 2, 3, 1)
-    return write_answers(graph.takes, inputs, pictures)
+    images = np.rint(graph.reference(subject, inputs)).astype(np.uint8).transpose(0, 2, 3, 1)
+    return write_answers({graph.takes: inputs, "images": images})
 
 
-def _save(model: onnx.ModelProto, card: dict[str, Any], answers: str, file: BinaryIO, path: Path) -> None:
+def save(model: onnx.ModelProto, card: dict[str, Any], answers: str, file: BinaryIO, path: Path) -> None:
     fields = {CARD_FIELD: json.dumps(card, ensure_ascii=False), ANSWERS_FIELD: answers}
     onnx.helper.set_model_props(model, fields)
     if model.ByteSize() > MAX_FILE_BYTES - 1024:

@@ -15,7 +15,8 @@ import numpy as np
 
 from export.writer import GraphWriter
 
-# (graph, value (N, C, H, W), weights (maps, C, K, K), bias (maps,), what follows each number, name) -> (N, maps, 2H, 2W)
+# (graph, value (N, C, H, W), weights (maps, C, K, K), bias (maps,), what follows each number, name)
+# -> (N, maps, 2H, 2W)
 Activate = Callable[[GraphWriter, str], str]
 Form = Callable[[GraphWriter, str, np.ndarray, np.ndarray, Activate, str], str]
 

@@ -1,8 +1,6 @@
 """Compare an exported file, on the ONNX Runtime at hand, with the torch module it came from."""
 
 import functools
-import hashlib
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,8 +46,8 @@ def compare(path: Path, graph: Graph, subject: Subject, tolerance: float | None)
             difference = _difference(running, graph, subject, inputs)
             if tolerance is not None and not difference <= tolerance:
                 raise ValueError(
-                    f"its pictures of {graph.takes} {inputs.shape} differ from torch's by {difference:.3g} grey levels; "
-                    f"{tolerance} are allowed"
+                    f"its pictures of {graph.takes} {inputs.shape} differ from torch's by {difference:.3g} grey "
+                    f"levels; {tolerance} are allowed"
                 )
             worst = max(worst, difference)
             compared.append(list(inputs.shape))
@@ -103,40 +101,3 @@ def reconstruction_cost(
 def _error(pictures: np.ndarray, originals: np.ndarray, normaliser: float) -> float:
     enlarged = enlarge(pictures, *originals.shape[1:3])
     return float(distances(to_batch(originals), enlarged).mean() / normaliser)
-
-
-def check(path: Path) -> dict[str, Any]:
-    """What a file holds, and how far its answers on this machine are from those recorded when it was exported.
-
-    Returns
-    -------
-    JSON values: ``file``, ``bytes``, ``sha256``, ``sealed``, ``operators`` (name -> count), ``parameters``,
-    ``provider``, ``largest_difference`` (grey levels, between rounded pictures), ``allowed_difference``, ``passed`` and
-    ``card``.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError : if it is not a file that `export.load` opens, or records no answers.
-    """
-    decoder = session.load(path)
-    inputs, pictures = decoder.recorded()
-    answers = decoder(inputs)
-    same_shape = answers.shape == pictures.shape
-    difference = int(np.abs(answers.astype(int) - pictures).max()) if same_shape else 255
-    # Rounding can turn any difference into one level.
-    allowed = 1 + math.ceil(decoder.card["export"]["largest_difference"])
-    data = path.read_bytes()
-    model = read_model_file(data, str(path))
-    return {
-        "file": str(path),
-        "bytes": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "sealed": model.sealed,
-        "operators": model.operators,
-        "parameters": model.parameters,
-        "provider": decoder.provider.got,
-        "largest_difference": difference,
-        "allowed_difference": allowed,
-        "passed": difference <= allowed,
-        "card": decoder.card,
-    }

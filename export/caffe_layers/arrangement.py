@@ -21,7 +21,9 @@ def _slice(graph: GraphWriter, layer: Layer) -> list[str]:
 
 
 def _crop(graph: GraphWriter, layer: Layer) -> list[str]:
-    ranges = crop_offsets(*layer.bottom_shapes, layer.params.axis, layer.params.offset)
+    ranges = crop_offsets(
+        layer.bottom_shapes[0], layer.bottom_shapes[1], layer.params.axis, layer.params.offset
+    )
     starts, ends = zip(*((start, start + size) for start, size in ranges[1:]), strict=True)
     axes = list(range(1, len(ranges)))
     return [graph.op("Slice", [layer.bottoms[0], *map(graph.weight, (list(starts), list(ends), axes))])]

@@ -12,7 +12,7 @@ from export.writer import GraphWriter
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A layer to be written: its spec, its bottoms' values and shapes, its tops' shapes, its parameter blobs, its name."""
+    """A layer to be written: its spec, its bottoms' values and shapes, its tops' shapes, its blobs, its name."""
 
     params: Any
     bottoms: tuple[str, ...]

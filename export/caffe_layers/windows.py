@@ -71,7 +71,8 @@ def _pooling(graph: GraphWriter, layer: Layer) -> list[str]:
     p, size = layer.params, layer.bottom_shapes[0][2:]
     if len(layer.top_shapes) > 1 or p.method == "STOCHASTIC":
         raise ConversionError(
-            f"field 'pooling_param.pool' is {p.method} with {len(layer.top_shapes)} tops; MAX and AVE with one are exported"
+            f"field 'pooling_param.pool' is {p.method} with {len(layer.top_shapes)} tops; "
+            "MAX and AVE with one are exported"
         )
     windows = layer.top_shapes[0][2:]
     kernel, stride, room = whole_windows(p, size, windows)
