@@ -67,15 +67,23 @@ def write_net(
         return _viewed(graph, memory[place], shapes[name])
 
     for step in steps:
-        if step.layer.type == "Input":
-            tops = [_Blob(inputs[name][0], _for_batches(inputs[name][1])) for name in step.layer.tops]
-        else:
-            bottoms = [read(*pair) for pair in zip(step.layer.bottoms, step.reads, strict=True)]
-            tops = _step(graph, net, step, bottoms)
-        for name, place, top in zip(step.layer.tops, step.writes, tops, strict=True):
-            memory[place], shapes[name] = top, top.shapes
-    found = read(blob, net.plan.memory[blob])
-    return found.value, found.shapes[0][1:]
+        layer = step.layer
+        with naming(net.spec.source, layer):
+            if layer.type == "Input":
+                tops = [_Blob(inputs[name][0], _for_batches(inputs[name][1])) for name in layer.tops]
+                shapes.update((name, top.shapes) for name, top in zip(layer.tops, tops, strict=True))
+            else:
+                found = _top_shapes(step, [shapes[name] for name in layer.bottoms])
+                shapes.update(zip(layer.tops, found, strict=True))
+                if step.is_alias:
+                    continue
+                bottoms = [read(*pair) for pair in zip(layer.bottoms, step.reads, strict=True)]
+                tops = _written(graph, net, step, bottoms, found)
+        memory.update(zip(step.writes, tops, strict=True))
+    maker = next(step.layer for step in reversed(steps) if blob in step.layer.tops)
+    with naming(net.spec.source, maker):
+        last = read(blob, net.plan.memory[blob])
+    return last.value, last.shapes[0][1:]
 
 
 def _for_batches(shape: Shape) -> _Shapes:
@@ -86,7 +94,18 @@ def _viewed(graph: GraphWriter, blob: _Blob, shapes: _Shapes) -> _Blob:
     """The same memory as a blob of another shape."""
     if blob.shapes == shapes:
         return blob
+    _check_batch(shapes)
     return _Blob(graph.op("Reshape", [blob.value, graph.weight([0, *shapes[0][1:]])]), shapes)
+
+
+def _check_batch(shapes: _Shapes) -> None:
+    """Refuse a blob that does not have the pictures of a batch along its first axis."""
+    first, second = shapes
+    if (first[:1], second[:1]) != ((2,), (3,)) or first[1:] != second[1:]:
+        raise ConversionError(
+            f"a blob of shape {show(first)} and {show(second)} for two and three pictures; only blobs that keep the "
+            "batch on the first axis are exported"
+        )
 
 
 def _refuse_unknown(net: CaffeNet, steps: tuple[Step, ...]) -> None:
@@ -98,28 +117,24 @@ def _refuse_unknown(net: CaffeNet, steps: tuple[Step, ...]) -> None:
         )
 
 
-def _step(graph: GraphWriter, net: CaffeNet, step: Step, bottoms: list[_Blob]) -> list[_Blob]:
-    """One layer's tops."""
-    with naming(net.spec.source, step.layer):
-        found = [
-            infer(step.layer, step.row, [blob.shapes[i] for blob in bottoms])[0] for i in range(len(_BATCHES))
-        ]
-        shapes = list(zip(*found, strict=True))
-        for first, second in shapes:
-            if (first[:1], second[:1]) != ((2,), (3,)) or first[1:] != second[1:]:
-                raise ConversionError(
-                    f"tops of shape {show(first)} and {show(second)} for two and three pictures; only layers that "
-                    "keep the batch on the first axis are exported"
-                )
-        if step.is_alias:
-            return [_viewed(graph, bottoms[0], pair) for pair in shapes]
-        layer = Layer(
-            step.layer.params,
-            tuple(blob.value for blob in bottoms),
-            tuple(blob.shapes[0] for blob in bottoms),
-            tuple(first for first, _ in shapes),
-            tuple(np.asarray(net.blob_tensor(place).detach().float()) for place in step.blobs),
-            step.layer.name,
-        )
-        values = WRITERS[step.layer.type](graph, layer)
+def _top_shapes(step: Step, bottoms: list[_Shapes]) -> list[_Shapes]:
+    first, second = (infer(step.layer, step.row, [pair[i] for pair in bottoms])[0] for i in (0, 1))
+    return list(zip(first, second, strict=True))
+
+
+def _written(
+    graph: GraphWriter, net: CaffeNet, step: Step, bottoms: list[_Blob], shapes: list[_Shapes]
+) -> list[_Blob]:
+    """The tops of a layer that computes."""
+    for pair in shapes:
+        _check_batch(pair)
+    layer = Layer(
+        step.layer.params,
+        tuple(blob.value for blob in bottoms),
+        tuple(blob.shapes[0] for blob in bottoms),
+        tuple(first for first, _ in shapes),
+        tuple(np.asarray(net.blob_tensor(place).detach().float()) for place in step.blobs),
+        step.layer.name,
+    )
+    values = WRITERS[step.layer.type](graph, layer)
     return [_Blob(value, pair) for value, pair in zip(values, shapes, strict=True)]

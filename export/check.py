@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 
 from export import session
-from export.card import kind_of, read_card
-from export.model_file import read_model_file
 
 NET_TOLERANCE = 1e-4  # of a blob's largest magnitude, between two machines
 
@@ -37,13 +35,12 @@ def check(path: Path) -> dict[str, Any]:
     FileNotFoundError, ValueError : if it is not a file that `export.load` or `export.load_net` opens, or records no
         answers.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; give an .onnx file written by decoders export")
-    data = path.read_bytes()
-    model = read_model_file(data, str(path))
-    is_net = kind_of(read_card(model, str(path))) == "net"
-    opened, difference, allowed = _compare_net(path) if is_net else _compare_decoder(path)
+    opened = session.open_file(Path(path))
+    if isinstance(opened, session.OnnxNet):
+        difference, allowed, unit = *_compare_net(opened), "of the blob's largest magnitude"
+    else:
+        difference, allowed, unit = *_compare_decoder(opened, path), "grey levels"
+    data, model = Path(path).read_bytes(), opened.model
     return {
         "file": str(path),
         "bytes": len(data),
@@ -55,30 +52,29 @@ def check(path: Path) -> dict[str, Any]:
         "provider": opened.provider.got,
         "largest_difference": difference,
         "allowed_difference": allowed,
-        "unit": "of the blob's largest magnitude" if is_net else "grey levels",
+        "unit": unit,
         "passed": difference <= allowed,
         "card": opened.card,
     }
 
 
-def _compare_decoder(path: Path) -> tuple[session.OnnxDecoder, float, float]:
-    """A decoder, and the largest difference between rounded pictures: found and allowed."""
-    decoder = session.load(path)
+def _compare_decoder(decoder: session.OnnxDecoder, path: Path) -> tuple[float, float]:
+    """Largest difference between rounded pictures: found and allowed."""
     inputs, images = decoder.recorded()
     answers = decoder(inputs)
     if answers.shape != images.shape:
         raise ValueError(
             f"{path}: its answers have the shape {answers.shape}, the recorded ones {images.shape}"
         )
-    difference = int(np.abs(answers.astype(int) - images).max())
     # Rounding can turn any difference into one level.
-    return decoder, difference, 1 + math.ceil(decoder.card["export"]["largest_difference"])
+    allowed = 1 + math.ceil(decoder.card["export"]["largest_difference"])
+    return int(np.abs(answers.astype(int) - images).max()), allowed
 
 
-def _compare_net(path: Path) -> tuple[session.OnnxNet, float, float]:
-    net = session.load_net(path)
+def _compare_net(net: session.OnnxNet) -> tuple[float, float]:
+    """Largest difference from the recorded blob, relative to its magnitude: found and allowed."""
     data, blob = net.recorded()
-    return net, relative_difference(net(data), blob), NET_TOLERANCE
+    return relative_difference(net(data), blob), NET_TOLERANCE
 
 
 def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:

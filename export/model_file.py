@@ -155,6 +155,8 @@ def _read_node(node: memoryview) -> str:
             domain = text(message(wire, value))
         elif field == 5:
             _read_attribute(message(wire, value))
+        elif field in (1, 2, 3):  # names, which ONNX Runtime quotes in its errors
+            text(message(wire, value))
     allowed = {"": OPERATORS, "ai.onnx": OPERATORS, "com.microsoft": MICROSOFT_OPERATORS}.get(
         domain, frozenset()
     )
@@ -170,6 +172,8 @@ def _read_attribute(attribute: memoryview) -> None:
             raise Refused("an operator holds a graph of its own; files of decoders export hold none")
         if field in (5, 10):
             _read_tensor(message(wire, value))
+        if field in (1, 4, 9):  # its name and texts
+            text(message(wire, value))
         numbers = [value] if wire == 0 else varints(value) if field == 8 else []
         if field in (3, 8) and any(abs(signed(number)) > MAX_SETTING for number in numbers):
             raise Refused(f"a setting of an operator is beyond {MAX_SETTING}")
@@ -231,13 +235,22 @@ def _read_value(value_info: memoryview) -> str:
 
 
 def _check_type(kind: memoryview, name: str) -> None:
+    """Refuse what is no tensor, and shapes beyond reason."""
     for field, wire, tensor in fields(kind):
         if field != 1:
             raise Refused(f"value {name[:80]!r} is no tensor")
-        for inner, inner_wire, shape in fields(message(wire, tensor)):
-            if inner != 2:
-                continue
-            dims = [message(w, dim) for f, w, dim in fields(message(inner_wire, shape)) if f == 1]
-            sizes = [size for dim in dims for f, w, size in fields(dim) if f == 1 and w == 0]
-            if len(dims) > MAX_AXES or any(not 0 <= signed(size) <= MAX_SETTING for size in sizes):
-                raise Refused(f"value {name[:80]!r} has the shape {[signed(size) for size in sizes]}")
+        shapes = [message(w, shape) for f, w, shape in fields(message(wire, tensor)) if f == 2]
+        sizes = [_size(message(w, dim)) for shape in shapes for f, w, dim in fields(shape) if f == 1]
+        if len(sizes) > MAX_AXES or any(not 0 <= size <= MAX_SETTING for size in sizes):
+            raise Refused(f"value {name[:80]!r} has the shape {sizes}")
+
+
+def _size(dim: memoryview) -> int:
+    """One axis of a shape: its size, or 0 where it has a name."""
+    size = 0
+    for field, wire, value in fields(dim):
+        if field == 2:
+            text(message(wire, value))
+        elif field == 1:
+            size = signed(value) if wire == 0 else -1
+    return size

@@ -15,8 +15,6 @@ from export.card import ANSWERS_FIELD, KINDS, OUTPUTS, kind_of, read_answers, re
 from export.model_file import MAX_FILE_BYTES, ModelFile, read_model_file
 from export.providers import PROVIDERS, REFUSALS, Provider, one_line, open_session
 
-Opened = tuple[Path, ModelFile, dict[str, Any], onnxruntime.InferenceSession, Provider]
-
 
 def load(
     path: str | os.PathLike[str], *, device: str = "auto", strict_device: bool = False, threads: int = 0
@@ -40,23 +38,26 @@ def load(
     -----
     RuntimeWarning : if the device that was asked for is not there; `OnnxFile.provider` says why.
     """
-    opened = _open(Path(path), device, strict_device, threads)
-    if kind_of(opened[2]) == "net":
+    opened = open_file(Path(path), device, strict_device=strict_device, threads=threads)
+    if not isinstance(opened, OnnxDecoder):
         raise ValueError(f"{path}: a Caffe net; open it with export.load_net")
-    return OnnxDecoder(*opened)
+    return opened
 
 
 def load_net(
     path: str | os.PathLike[str], *, device: str = "auto", strict_device: bool = False, threads: int = 0
 ) -> "OnnxNet":
     """Open an exported Caffe net; see `load`."""
-    opened = _open(Path(path), device, strict_device, threads)
-    if kind_of(opened[2]) != "net":
-        raise ValueError(f"{path}: a {kind_of(opened[2])}, no Caffe net; open it with export.load")
-    return OnnxNet(*opened)
+    opened = open_file(Path(path), device, strict_device=strict_device, threads=threads)
+    if not isinstance(opened, OnnxNet):
+        raise ValueError(f"{path}: a {kind_of(opened.card)}, no Caffe net; open it with export.load")
+    return opened
 
 
-def _open(path: Path, device: str, strict_device: bool, threads: int) -> Opened:
+def open_file(
+    path: Path, device: str = "auto", *, strict_device: bool = False, threads: int = 0
+) -> "OnnxDecoder | OnnxNet":
+    """Open an exported file of any kind; see `load`."""
     if device != "auto" and device not in PROVIDERS:
         raise ValueError(f"device is {device!r}; it must be one of auto, {', '.join(PROVIDERS)}")
     if threads < 0:
@@ -64,7 +65,8 @@ def _open(path: Path, device: str, strict_device: bool, threads: int) -> Opened:
     data = _read_bytes(path)
     model = read_model_file(data, str(path))
     card = read_card(model, str(path))
-    return path, model, card, *open_session(path, data, device, strict_device, threads)
+    session, provider = open_session(path, data, device, strict_device, threads)
+    return (OnnxNet if kind_of(card) == "net" else OnnxDecoder)(path, model, card, session, provider)
 
 
 class OnnxFile:
@@ -74,6 +76,7 @@ class OnnxFile:
     ----------
     card : what the file says of itself: representation, preprocessing, shapes, training run, versions, hashes.
     provider : where it runs, where it was asked to, and why.
+    model : what the file holds.
     takes : name of its input: ``features``, ``photographs`` or ``data``.
     """
 
@@ -86,8 +89,7 @@ class OnnxFile:
         provider: Provider,
     ) -> None:
         self._path = path
-        self._answers = model.metadata.get(ANSWERS_FIELD, "")
-        self._outputs = model.outputs
+        self.model = model
         self._session = session
         self.card = card
         self.provider = provider
@@ -146,11 +148,13 @@ class OnnxNet(OnnxFile):
                 f"{self._path}: data have shape {data.shape}; this net takes "
                 f"(N, {', '.join(map(str, self.card['data_shape']))})"
             )
-        return self._run(self._finite(data), self._outputs[0])
+        return self._run(self._finite(data), self.model.outputs[0])
 
     def recorded(self) -> tuple[np.ndarray, np.ndarray]:
         """Data recorded in the file when it was exported, and the blob that torch made of them."""
-        data, blob = read_answers(self._answers, ("data", "blob"), str(self._path))
+        data, blob = read_answers(
+            self.model.metadata.get(ANSWERS_FIELD, ""), ("data", "blob"), str(self._path)
+        )
         return data, blob
 
 
@@ -174,7 +178,7 @@ class OnnxDecoder(OnnxFile):
         ------
         ValueError, TypeError : if the values have another shape or kind.
         """
-        if self._outputs != OUTPUTS:  # version 0.1: rounded here
+        if self.model.outputs != OUTPUTS:  # version 0.1: rounded here
             return np.rint(self.pictures(values)).astype(np.uint8).transpose(0, 2, 3, 1)
         return self._run(self._checked(values), "images")
 
@@ -224,8 +228,10 @@ class OnnxDecoder(OnnxFile):
         ------
         ValueError : if the file records none, or they are damaged.
         """
-        output = "images" if self._outputs == OUTPUTS else "pictures"
-        inputs, images = read_answers(self._answers, (self.takes, output), str(self._path))
+        output = "images" if self.model.outputs == OUTPUTS else "pictures"
+        inputs, images = read_answers(
+            self.model.metadata.get(ANSWERS_FIELD, ""), (self.takes, output), str(self._path)
+        )
         return inputs, images
 
     def _checked(self, values: np.ndarray) -> np.ndarray:

@@ -175,7 +175,9 @@ def main() -> None:
     for name in SUBJECTS:
         calls = contenders(name, arguments.threads)
         for batch in BATCHES:
-            rows.append(measure(name, batch, dict(calls), arguments.rounds if batch == 1 else arguments.rounds // 4))
+            rows.append(
+                measure(name, batch, dict(calls), arguments.rounds if batch == 1 else arguments.rounds // 4)
+            )
             print(json.dumps(rows[-1], indent=1), flush=True)
     versions = {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__, "opencv": cv2.__version__}
     machine = {"cores": os.cpu_count(), "threads": arguments.threads, "load": os.getloadavg()[0], **versions}

@@ -29,6 +29,27 @@ from tests.photos import draw
 from tests.tolerances import blob_close, close
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "caffe"
+# Outputs whose layers have no writer, or do not keep the batch on the first axis.
+REFUSED = {
+    "argmax": ("ax", "ax2", "axv", "d", "k3", "k3v", "mv"),
+    "batch_norm": ("batch",),
+    "concat_slice_split": ("cat0",),
+    "conv_nd": ("ax2",),
+    "embed": ("e", "enb"),
+    "filter_batchreindex": ("br", "f"),
+    "flatten_reshape": ("f02", "r2", "r7"),
+    "im2col": ("i",),
+    "inner_product": ("a0",),
+    "losses": ("acc", "acc2", "euc", "hinge", "hinge2", "smloss"),
+    "lstm_rnn": ("lstm", "rnn"),
+    "parameter_dummy_silence": ("e",),
+    "pool_global_and_mask": ("mmask", "mtop"),
+    "pool_relu_nonfinite": ("am",),
+    "reduction": ("sum",),
+    "sigmoid_ce_loss": ("ign", "l"),
+    "spp": ("spp", "sppa"),
+    "tile": ("t0",),
+}
 
 
 def running(graph: GraphWriter) -> onnxruntime.InferenceSession:
@@ -153,9 +174,7 @@ def onnx_blob(net: CaffeNet, blob: str, data: dict[str, np.ndarray]) -> np.ndarr
     needed = [top for step in steps if step.layer.type == "Input" for top in step.layer.tops]
     graph = GraphWriter("net")
     shapes = {name: data[name].shape[1:] for name in needed}
-    inputs = {
-        name: (graph.input(name, np.float32, ["N", *shape]), shape) for name, shape in shapes.items()
-    }
+    inputs = {name: (graph.input(name, np.float32, ["N", *shape]), shape) for name, shape in shapes.items()}
     value, shape = write_net(graph, net, inputs, blob)
     graph.output(value, "blob", np.float32, ["N", *shape])
     (found,) = running(graph).run(None, {name: data[name] for name in needed})
@@ -171,11 +190,11 @@ def test_blobs_are_caffe_s(folder: Path) -> None:
         dict(np.load(path if path.exists() else GOLDEN / "small" / path.name)) for path in paths
     )
     for blob in [name for name in net.outputs if name in expected]:
-        try:
-            found = onnx_blob(net, blob, data)
-        except ConversionError as error:
-            assert "only" in str(error) or "exported" in str(error) or "no ONNX writer" in str(error)
+        if blob in REFUSED.get(folder.name, ()):
+            with pytest.raises(ConversionError, match=r"net\.prototxt: .*layer '.*' \(.*\): .*"):
+                onnx_blob(net, blob, data)
             continue
+        found = onnx_blob(net, blob, data)
         if all(np.isfinite(values).all() for values in data.values()):
             blob_close(found, expected[blob], "caffe blob")
 
@@ -214,7 +233,9 @@ def test_layers_without_a_writer_are_refused_together(tmp_path: Path) -> None:
     )
     (tmp_path / "net.prototxt").write_text(text)
     net = caffe_port.load(tmp_path / "net.prototxt", random_weights=1)
-    with pytest.raises(ConversionError, match=r"net\.prototxt: layer 'a' \(ArgMax\): no ONNX writer.*Convolution"):
+    with pytest.raises(
+        ConversionError, match=r"net\.prototxt: layer 'a' \(ArgMax\): no ONNX writer.*Convolution"
+    ):
         onnx_blob(net, "z", {"x": np.zeros((1, 4, 3, 5), np.float32)})
     with pytest.raises(ValueError, match="blob 'gone' is not in the net"):
         write_net(GraphWriter("net"), net, {}, "gone")

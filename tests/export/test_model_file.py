@@ -43,15 +43,14 @@ def refusal(data: bytes, folder: Path) -> str:
 
 
 def test_any_changed_byte_is_noticed(small: Path, tmp_path: Path) -> None:
-    data = small.read_bytes()
+    data, path = small.read_bytes(), tmp_path / "changed.onnx"
     assert read_model_file(data, "file").sealed
     for place in np.random.default_rng(0).integers(0, len(data), 200):
         changed = bytearray(data)
         changed[place] ^= 1 << int(place) % 8
-        with pytest.raises(ValueError, match=r"damaged|seal is gone|not an ONNX model|not text|beyond|entry"):
-            opened = read_model_file(bytes(changed), "file")
-            if not opened.sealed:
-                raise ValueError("its seal is gone")
+        path.write_bytes(changed)
+        with pytest.raises(ValueError, match=r"changed\.onnx: (damaged|its seal is gone|not an ONNX)"):
+            export.load(path)
 
 
 def test_a_seal_that_was_cut_off_is_missed(small: Path, model: onnx.ModelProto, tmp_path: Path) -> None:
@@ -98,7 +97,9 @@ def test_strangers_files_are_refused(model: onnx.ModelProto, tmp_path: Path) -> 
 
 
 def card(**entries: Any) -> str:
-    return json.dumps({"representation": "hog", "feature_shape": [31, 32, 32], "feature_multiple": 8} | entries)
+    return json.dumps(
+        {"representation": "hog", "feature_shape": [31, 32, 32], "feature_multiple": 8} | entries
+    )
 
 
 def _external(model: onnx.ModelProto) -> None:

@@ -1,6 +1,7 @@
 """Sessions: devices chosen openly, streams in batches, many threads, no growth of memory, no heavy imports."""
 
 import gc
+import json
 import subprocess
 import sys
 import threading
@@ -8,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
 import export
 from decoders.model import Decoder
+from decoders.representations import representation
+from decoders.rows import DecoderSpec, conv
+from export.card import CARD_FIELD
+from export.graphs import GRAPHS, Subject
+from export.model_file import sealed
 from export.providers import PROVIDERS
 from export.to_onnx import ExportOptions
 from tests.export.conftest import write
@@ -56,7 +63,7 @@ def test_unknown_devices_and_threads_are_refused(small: Path) -> None:
         export.load(small, device="tpu")
     with pytest.raises(ValueError, match="threads is -1"):
         export.load(small, threads=-1)
-    with pytest.raises(ValueError, match="a decoder, no Caffe net; open it with export.load"):
+    with pytest.raises(ValueError, match=r"a decoder, no Caffe net; open it with export\.load"):
         export.load_net(small)
 
 
@@ -67,9 +74,7 @@ def test_a_stream_is_decoded_in_batches_of_one_shape(small: Path) -> None:
     for batch in (1, 2, 16):
         found = list(decoder.map(iter(items), batch=batch))
         assert [picture.shape for picture in found] == [picture.shape for picture in expected]
-        assert all(
-            np.abs(a.astype(int) - b).max() <= 1 for a, b in zip(found, expected, strict=True)
-        )
+        assert all(np.abs(a.astype(int) - b).max() <= 1 for a, b in zip(found, expected, strict=True))
     assert list(decoder.map([])) == []
     with pytest.raises(ValueError, match="batch is 0"):
         next(decoder.map(items, batch=0))
@@ -119,14 +124,9 @@ def test_eight_threads_share_a_session(small: Path) -> None:
     assert wrong == []
 
 
-def test_memory_does_not_grow(decoder: Decoder, card: dict[str, Any], tmp_path: Path) -> None:
+def test_memory_does_not_grow(card: dict[str, Any], tmp_path: Path) -> None:
     """The least growth of several rounds: a leak of 100 bytes a call would show in each."""
-    from decoders.rows import DecoderSpec, conv
-
-    spec = DecoderSpec("hog", (2, 2, 31), (conv("c", "features", 1, 1, (2, 2), 3),), "a test", multiple=1)
-    tiny = Decoder(spec, seed=1).eval()
-    representation = _like(card, tmp_path, tiny)
-    running = export.load(representation, threads=1)
+    running = export.load(tiny_file(card, tmp_path / "tiny.onnx"), threads=1)
     given, rounds = np.zeros((1, 31, 2, 2), np.float32), 5
     growth = []
     for _ in range(rounds):
@@ -139,21 +139,13 @@ def test_memory_does_not_grow(decoder: Decoder, card: dict[str, Any], tmp_path: 
     assert min(growth) < CALLS // rounds * 100
 
 
-def _like(card: dict[str, Any], folder: Path, tiny: Decoder) -> Path:
+def tiny_file(card: dict[str, Any], path: Path) -> Path:
     """A file of a decoder so small that a call is all overhead."""
-    from export.graphs import GRAPHS, Subject
-    from export.model_file import sealed
-
-    import json
-
-    import onnx
-
-    from export.card import CARD_FIELD
-
-    model = GRAPHS["decoder"].write(Subject(tiny, None))  # type: ignore[arg-type]
-    entries = card | {"feature_shape": [31, 2, 2], "feature_multiple": 1, "sealed": True, "kind": "decoder"}
+    rows = (conv("c", "features", 1, 1, (2, 2), 3),)
+    decoder = Decoder(DecoderSpec("hog", (2, 2, 31), rows, "a test", multiple=1), seed=1).eval()
+    model = GRAPHS["decoder"].write(Subject(decoder, representation("hog")))
+    entries = card | {"feature_shape": [31, 2, 2], "feature_multiple": 1, "sealed": True}
     onnx.helper.set_model_props(model, {CARD_FIELD: json.dumps(entries)})
-    path = folder / "tiny.onnx"
     path.write_bytes(sealed(model.SerializeToString()))
     return path
 
