@@ -238,7 +238,11 @@ def test_unreadable_pictures_are_counted_and_named_or_refused(config: TrainConfi
 def samples(photos: Path, seed: int = 0) -> Samples:
     hog = representation("hog")
     return Samples(
-        list_images([photos]), hog.framing.for_training(64, 1.0), extract=hog.extract, seed=seed, cache_bytes=2**20
+        list_images([photos]),
+        hog.framing.for_training(64, 1.0),
+        extract=hog.extract,
+        seed=seed,
+        cache_bytes=2**20,
     )
 
 
