@@ -14,7 +14,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 
@@ -24,6 +23,7 @@ from decoders.model import Decoder
 from decoders.representations import Representation, representation
 from decoders.rows import DecoderSpec
 from decoders.specs import DECODERS
+from decoders.stored import copy_tensors, read_json, read_tensors, write_json
 
 ENCODER = "encoder."  # prefix of an autoencoder's own encoder in model.safetensors
 CONFIG, MODEL, STATE, LOG, SAMPLES = (
@@ -59,13 +59,13 @@ class Origin:
     ----------
     data_hash : of the training pictures.
     decoder : the table of the decoder.
-    net : whose features they are; None without a net.
+    net_identity : whose features they are, as `NetIdentity` in JSON; None without a net.
     started_from : the ``training`` entry of the card of the run whose weights it began with; None for random ones.
     """
 
     data_hash: str
     decoder: DecoderSpec
-    net: dict[str, str] | None = None
+    net_identity: dict[str, str] | None = None
     started_from: dict[str, Any] | None = None
 
 
@@ -139,9 +139,9 @@ def continue_run(
         )
     if origin.data_hash != data_hash:
         raise ValueError(f"{folder / CONFIG}: the training pictures are not those the run was started with")
-    if origin.net != net:
+    if origin.net_identity != net:
         raise ValueError(
-            f"{folder / CONFIG}: net was {origin.net}, is {net}; resume with the net it was started with"
+            f"{folder / CONFIG}: net was {origin.net_identity}, is {net}; resume with the net it was started with"
         )
     before, now = saved.total_steps(pictures), config.total_steps(pictures)
     last = max(0, done - 1)
@@ -177,7 +177,7 @@ def load_state(folder: Path) -> Snapshot:
     path = folder / STATE
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no checkpoint; a run can be resumed after its first checkpoint")
-    tensors, metadata = _read(path)
+    tensors, metadata = read_tensors(path)
     if not metadata.get("step", "").isdecimal():
         raise ValueError(
             f"{path}: metadata field step is {metadata.get('step')!r}; the checkpoint is damaged"
@@ -192,7 +192,7 @@ def restore(saved: Snapshot, model: torch.nn.Module, optimiser: torch.optim.Opti
     ------
     ValueError : if the snapshot's tensors are not the model's.
     """
-    _copy_tensors(model, {n[6:]: t for n, t in saved.tensors.items() if n.startswith("model.")}, source)
+    copy_tensors(model, {n[6:]: t for n, t in saved.tensors.items() if n.startswith("model.")}, source)
     for name, parameter in model.named_parameters():
         shapes = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
         moments = {}
@@ -241,7 +241,7 @@ def open_run(folder: Path, net: str = "") -> tuple[Decoder, Representation, dict
     config, origin = read_config(folder)
     opened = representation(config.representation, net or config.net)
     if opened.net is not None:
-        opened.net.check(origin.net or {}, str(folder))
+        opened.net.check(origin.net_identity or {}, str(folder))
     decoder = Decoder(origin.decoder, upconv=config.upconv)
     card = load_weights(folder, decoder, opened.encoder if config.autoencoder else None)
     return decoder.eval(), opened, card
@@ -263,58 +263,12 @@ def load_weights(
     path = folder / MODEL
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no weights; the folder holds no trained decoder")
-    tensors, metadata = _read(path)
+    tensors, metadata = read_tensors(path)
     of_encoder = {n.removeprefix(ENCODER): t for n, t in tensors.items() if n.startswith(ENCODER)}
-    _copy_tensors(decoder, {n: t for n, t in tensors.items() if not n.startswith(ENCODER)}, path)
+    copy_tensors(decoder, {n: t for n, t in tensors.items() if not n.startswith(ENCODER)}, path)
     if encoder is not None and of_encoder:
-        _copy_tensors(encoder, of_encoder, path)
+        copy_tensors(encoder, of_encoder, path)
     return json.loads(metadata["card"])
-
-
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path}: damaged ({error}); take another copy, or train again") from error
-
-
-def _copy_tensors(model: torch.nn.Module, tensors: dict[str, torch.Tensor], source: Path) -> None:
-    """Copy every tensor into the model, after checking that names and shapes are the model's."""
-    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    for name in sorted(own.keys() | found.keys()):
-        if own.get(name) != found.get(name):
-            raise ValueError(
-                f"{source}: tensor {name} has shape {found.get(name, 'none: it is missing')}, the decoder's table "
-                f"needs {own.get(name, 'no such tensor')}; the file belongs to another decoder or is damaged"
-            )
-    model.load_state_dict(tensors)
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write indented JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError : if the file is missing or no JSON object.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: missing; the folder holds no run")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error}); restore the file or train again") from error
-    if not isinstance(value, dict):
-        raise ValueError(
-            f"{path}: holds a {type(value).__name__}, not an object; restore the file or train again"
-        )
-    return value
 
 
 def clean(folder: Path, step: int) -> None:

@@ -12,13 +12,10 @@ from tqdm import tqdm
 from caffe_port.cli import OneLineErrors
 from caffe_port.cli import as_json as json_option
 from caffe_port.cli import strict as strict_option
-from decoders.representations import REPRESENTATIONS, Representation, representation
-from decoders.rows import channels_last
-from decoders.specs import DECODERS
+from decoders.representations import Representation, representation
 
 if TYPE_CHECKING:
     from decoders.evaluation import Decode
-    from decoders.rows import DecoderSpec
     from decoders.training import Outcome
 
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -67,51 +64,15 @@ def list_command(table: str | None, width: float, net: str | None, as_json: bool
 
     With --net, --table takes the name of any blob of that net and prints the decoder that would be trained for it.
     """
+    from decoders.listing import as_text, decoder_table, rows
+
     if table is not None:
-        spec = _decoder_spec(table, net).scaled(width)
-        click.echo(
-            json.dumps(dataclasses.asdict(spec))
-            if as_json
-            else f"{spec.table()}\n\nSource: {spec.provenance}"
-        )
+        spec = decoder_table(table, net or "").scaled(width)
+        text = f"{spec.table()}\n\nSource: {spec.provenance}"
+        click.echo(json.dumps(dataclasses.asdict(spec)) if as_json else text)
         return
-    shipped = shipped_models()
-    rows: list[dict[str, Any]] = [
-        {
-            "representation": name,
-            "feature_shape": list(row.shape),
-            "image_size": list(row.image_size),
-            "output_size": list(DECODERS[name].image_size),
-            "ships": [model for model in shipped if model.split("/")[-1] == name],
-            "preprocessing": row.preprocessing,
-        }
-        for name, row in REPRESENTATIONS.items()
-    ]
-    if as_json:
-        click.echo(json.dumps(rows))
-        return
-    for row in rows:
-        features, pictures, output = (
-            "x".join(map(str, row[key])) for key in ("feature_shape", "image_size", "output_size")
-        )
-        click.echo(
-            f"{row['representation']:6}features {features}, of pictures {pictures}; decoded to {output}"
-        )
-        click.echo(f"      {row['preprocessing']}")
-        click.echo(f"      trained: {', '.join(row['ships']) or 'none ships; decoders train makes one'}")
-
-
-def _decoder_spec(name: str, net: str | None) -> "DecoderSpec":
-    if net is not None:
-        from decoders.derive import decoder_for
-
-        opened = representation(name, net)
-        return decoder_for(name, channels_last(opened.shape), opened.image_size)
-    if name not in DECODERS:
-        raise ValueError(
-            f"there is no table {name!r}; choose one of {', '.join(DECODERS)}, or a blob of a net given with --net"
-        )
-    return DECODERS[name]
+    listed = rows(shipped_models())
+    click.echo(json.dumps(listed) if as_json else as_text(listed))
 
 
 @main.command(epilog="Example: decoders train hog --images photos/ --out runs/hog --width 0.25 --epochs 15")
@@ -266,39 +227,19 @@ def evaluate(
     for one MODEL and a list of them for several. Reconstructions are enlarged to the size of the pictures, bilinearly.
     """
     from caffe_port.pictures import list_images
-    from decoders.evaluation import evaluate as evaluate_decoder
-    from decoders.evaluation import read_squares
+    from decoders.comparison import compare
 
     models, more = split_models(model)
-    files = list_images(images + more)
-    results: list[dict[str, Any]] = []
-    bad: dict[str, None] = {}
-    for name in models:
-        opened = open_model(name, net)
-        row = opened.representation if image_size is None else opened.representation.sized(image_size)
-        pictures, unreadable = read_squares(files, row.framing, quiet=quiet)
-        bad |= dict.fromkeys(unreadable)
-        if strict:
-            _name_skipped(unreadable, strict)
-        result = evaluate_decoder(opened.decode, row, pictures, quiet=quiet)
-        results.append(
-            {
-                "model": name,
-                "representation": row.name,
-                "images": result.images,
-                "skipped": len(unreadable),
-                "error": result.error,
-                "normaliser": result.normaliser,
-                "image_size": list(result.image_size),
-            }
-        )
-    _name_skipped(list(bad), strict)
+    opened = {name: open_model(name, net) for name in models}
+    pairs = {name: (one.decode, one.representation) for name, one in opened.items()}
+    results, bad = compare(pairs, list_images(images + more), side=image_size, strict=strict, quiet=quiet)
+    _name_skipped(bad, strict)
     if as_json:
         click.echo(json.dumps(results[0] if len(results) == 1 else results))
         return
-    for found in results:
+    for row in results:
         click.echo(
-            f"{found['model']}: error {found['error']:.4f} on {found['images']} pictures ({found['skipped']} skipped)"
+            f"{row['model']}: error {row['error']:.4f} on {row['images']} pictures ({row['skipped']} skipped)"
         )
 
 
@@ -315,7 +256,7 @@ def invert(
     """Pictures side by side: original, reconstruction."""
     from caffe_port.pictures import list_images
     from decoders.evaluation import read_squares, reconstruct
-    from decoders.images import save_image, side_by_side, to_pictures
+    from decoders.images import save_image, side_by_side, to_pictures, unique_names
 
     opened = open_model(model, net)
     files = list_images(image)
@@ -431,16 +372,6 @@ def open_model(model: str, net: str | None = None) -> Model:
     if features.net is not None:
         features.net.check(recorded or {}, str(path))
     return Model(session.pictures, features, card)
-
-
-def unique_names(names: list[str]) -> list[str]:
-    """The names, with ``-2``, ``-3`` ... appended where one comes again."""
-    seen: dict[str, int] = {}
-    unique = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return unique
 
 
 def _name_skipped(bad: list[str], strict: bool) -> None:

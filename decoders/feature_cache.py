@@ -3,8 +3,8 @@
 A file holds the features of one picture and is named by a hash of the picture's pixels, of what the representation is,
 and of the code that computes it; so it is never stale. As most of a SIFT map is zero, it holds the values that are not
 zero and a mask of where they are. The folder may be deleted at any time, and several processes may use it: files appear
-whole, are checked when read, and are computed again when damaged. When it is full, nothing more is kept: of pictures that
-come in turns, throwing out the oldest would leave none to be found.
+whole, are checked when read, and are computed again when damaged. When it is full, nothing more is kept: of pictures
+that come in turns, throwing out the oldest would leave none to be found.
 """
 
 import contextlib

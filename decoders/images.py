@@ -123,3 +123,13 @@ def side_by_side(pictures: Sequence[np.ndarray], gap: int = 8) -> np.ndarray:
     white = np.full((pictures[0].shape[0], gap, 3), 255, np.uint8)
     strips = [strip for picture in pictures for strip in (white, picture)][1:]
     return np.concatenate(strips, axis=1)
+
+
+def unique_names(names: list[str]) -> list[str]:
+    """The names, with ``-2``, ``-3`` ... appended where one comes again."""
+    seen: dict[str, int] = {}
+    unique = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        unique.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return unique

@@ -1,6 +1,6 @@
 """One step of training: gradients over the parts of a batch and over processes, and Adam's update.
 
-Weights, gradients and Adam's moments are float32. With ``bf16`` the products of the forward pass and its backward are of
+Weights, gradients and Adam's moments are float32. With ``bf16`` the products of the forward and backward pass are of
 bfloat16 numbers (torch's autocast); the loss is float32. bfloat16 has float32's exponent, so no loss is scaled.
 """
 

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -174,8 +174,11 @@ def _sift(pictures: np.ndarray) -> np.ndarray:
     from kernels.sift import sift
 
     greys = _rounded_grey(pictures).astype(np.float32)
-    found = [sift(grey, threads=1) for grey in greys]
-    return np.stack([sift_map(*keypoints, greys.shape[1:3], np.random.default_rng(0)) for keypoints in found])
+    size = greys.shape[1], greys.shape[2]
+    found: Any = sift(greys, threads=1)  # of each picture
+    return np.stack(
+        [sift_map(frames, descriptors, size, np.random.default_rng(0)) for frames, descriptors in found]
+    )
 
 
 def _tiles(features: np.ndarray) -> np.ndarray:
@@ -215,8 +218,8 @@ SIFT = KernelRepresentation(
     image_size=(256, 256),
     multiple=64,
     preprocessing="grey by MATLAB's rgb2gray, rounded, 0..255; VLFeat 0.9.21 SIFT with the defaults of its MATLAB "
-    "command; cells of 4x4 pixels hold one keypoint's descriptor / 255, offsets / 4, sine and cosine of the "
-    "orientation, log of the scale / 4",
+    "command; cells of 4x4 pixels hold descriptor / 255, offsets / 4, sine and cosine of the orientation and log of "
+    "the scale / 4 of one keypoint, drawn by a generator that each picture seeds anew",
     features_of=_sift,
     portrait=_strength,
 )

@@ -27,8 +27,8 @@ from decoders.data import Batch, Samples, find_pictures, load_batches, shares
 from decoders.derive import decoder_for
 from decoders.encoder import Autoencoder, Encoder
 from decoders.evaluation import Evaluation, evaluate, read_squares, reconstruct
-from decoders.images import data_hash, save_image, side_by_side, to_pictures
 from decoders.feature_cache import cached
+from decoders.images import data_hash, save_image, side_by_side, to_pictures
 from decoders.lock import locked
 from decoders.model import Decoder
 from decoders.optimisation import Optimisation

@@ -1,5 +1,6 @@
-"""What every kernel asks of its grey images and of its whole-number settings; one place, one wording."""
+"""What every kernel asks of its grey images and of its settings; one place, one wording."""
 
+from numbers import Real
 from operator import index
 
 import numpy as np
@@ -23,6 +24,23 @@ def whole_number(name: str, value: object, least: int) -> int:
     if index(value) < least:
         raise ValueError(f"{name} is {value}: it must be {least} or more")
     return index(value)
+
+
+def real_number(name: str, value: object, least: float, most: float) -> float:
+    """A setting as a float.
+
+    Raises
+    ------
+    TypeError
+        If `value` is no real number (a bool is none).
+    ValueError
+        If it is not between `least` and `most`, or is NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} is {value!r}: it must be a number from {least:g} to {most:g}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} is {value}: it must be from {least:g} to {most:g}")
+    return float(value)
 
 
 def grey_batch(gray: ArrayLike) -> NDArray:
@@ -75,3 +93,11 @@ def check_finite(pixels: NDArray, number: int) -> None:
         total = pixels.sum()
     if not np.isfinite(total) and not np.isfinite(pixels).all():
         raise ValueError(f"gray: image {number} holds NaN or infinity; allowed are finite values")
+
+
+def check_range(pixels: NDArray, number: int, largest: float) -> None:
+    """Refuse NaN, infinity and values above `largest`, positive or negative, in the image of this number."""
+    if -largest <= pixels.min() and pixels.max() <= largest:  # false for NaN
+        return
+    fault = "values too large" if np.isfinite(pixels).all() else "NaN or infinity"
+    raise ValueError(f"gray: image {number} holds {fault}; allowed are finite values, up to {largest:g}")

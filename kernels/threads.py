@@ -40,3 +40,8 @@ def run(function: Callable[..., None], tasks: Iterable[tuple[Any, ...]], threads
         work()
         for other in others:
             other.result()
+
+
+def bands(length: int, size: int) -> list[tuple[int, int]]:
+    """Cut `length` rows, or other things, into (first, last + 1) of at most `size`."""
+    return [(first, min(first + size, length)) for first in range(0, length, size)]

@@ -1,22 +1,24 @@
-"""SIFT keypoints and descriptors as VLFeat 0.9.21 computes them (vl/sift.c), with the defaults of its MATLAB command.
+"""SIFT keypoints and descriptors as VLFeat 0.9.21 computes them (vl/sift.c), by default as its MATLAB command does.
 
-Conventions: x right, y down, the centre of the first pixel is (0, 0); a scale is a sigma in pixels; angle 0 points right
-and angles grow clockwise on the screen. A descriptor's direction varies fastest, then its x, then its y. Grey values are
-meant to be 0..255: `peak_thresh` and `norm_thresh` are in these units. See `kernels.sift.matlab` for MATLAB's conventions.
+Conventions: x right, y down, the centre of the first pixel is (0, 0); a scale is a sigma in pixels; angle 0 points
+right and angles grow clockwise on the screen. A descriptor's direction varies fastest, then its x, then its y. Grey
+values are meant to be 0..255: `peak_thresh` and `norm_thresh` are in these units. `kernels.sift.matlab` converts to
+MATLAB's conventions; the stages are in `kernels.sift.cpu`.
 """
 
-import math
-from dataclasses import dataclass
-from operator import index
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kernels.sift.geometry import first_sigma, octave_count, octave_length
+from kernels.images import check_range, grey_batch
+from kernels.sift.geometry import SiftParameters, check_size
 from kernels.threads import run, thread_count
 
 __all__ = ["Keypoints", "SiftParameters", "sift"]
+
+LARGEST = 1e15  # of a grey value: the squares of sums of a descriptor stay finite
+DESCRIPTOR_UNIT = np.float32(512)  # what a unit descriptor is multiplied by
 
 
 class Keypoints(NamedTuple):
@@ -35,79 +37,66 @@ class Keypoints(NamedTuple):
     descriptors: NDArray
 
 
-@dataclass(frozen=True)
-class SiftParameters:
-    """Settings of SIFT, by VLFeat's names and with its defaults.
-
-    Attributes
-    ----------
-    octaves : int, optional
-        Octaves to search. Default: as many as the image has room for.
-    levels : int
-        Levels of an octave, 1 or more.
-    first_octave : int
-        -1 doubles the image first, 1 halves it.
-    peak_thresh : float
-        Least height of an extremum of the differences of Gaussians, in grey levels.
-    edge_thresh : float
-        Largest ratio of its two curvatures, 1 or more.
-    norm_thresh : float
-        Descriptors that are shorter before they are scaled to one length become zeros.
-    magnif : float
-        Width of a spatial bin, in scales of the keypoint.
-    window_size : float
-        Sigma of a descriptor's Gaussian window, in spatial bins.
-    float_descriptors : bool
-        Whether descriptors are float32: 512 times the unit descriptor, neither cut nor limited.
-    """
-
-    octaves: int | None = None
-    levels: int = 3
-    first_octave: int = 0
-    peak_thresh: float = 0.0
-    edge_thresh: float = 10.0
-    norm_thresh: float = -math.inf
-    magnif: float = 3.0
-    window_size: float = 2.0
-    float_descriptors: bool = False
-
-
 def sift(
-    gray: ArrayLike, *, parameters: SiftParameters = SiftParameters(), threads: int | None = None
-) -> Keypoints:
-    """SIFT."""
-    from kernels.sift.cpu import describe, detect, orient, scale_space
-    from kernels.sift.scalar import EXP_TABLE as table
+    gray: ArrayLike, *, parameters: SiftParameters | None = None, threads: int | None = None
+) -> "Keypoints | list[Keypoints]":
+    """SIFT keypoints of one grey image, or of each of a batch.
 
-    image = np.require(gray, np.float32, ["C", "A"])
-    p = parameters
-    count = octave_count(*image.shape, p.first_octave) if p.octaves is None else p.octaves
-    lowest = scale_space.first_level(image, p.levels, p.first_octave)
-    frames, descriptors = [np.empty((0, 4), np.float32)], [np.empty((0, 128), np.float32)]
-    for o in range(p.first_octave, p.first_octave + count):
-        if 0 in lowest.shape:
-            break
-        octave = scale_space.octave_levels(lowest, p.levels)
-        found = detect.extrema(octave, p.peak_thresh, 0, octave.shape[1])
-        found = found[np.argsort(found[:, 2], kind="stable")]
-        places, values = np.empty_like(found), np.empty(found.shape, np.float32)
-        kept = detect.refine(
-            octave, found, o, first_sigma(p.levels), p.peak_thresh, p.edge_thresh, places, values
-        )
-        if kept:
-            places, values = places[:kept], values[:kept]
-            gradients = scale_space.gradients(octave)
-            angles, counts = np.empty((kept, 4)), np.empty(kept, np.int32)
-            orient.orientations(gradients, places, values, o, table, angles, counts)
-            angles = angles[np.arange(4) < counts[:, None]]
-            places, values = np.repeat(places, counts, axis=0), np.repeat(values, counts, axis=0)
-            features = np.empty((len(angles), 128), np.float32)
-            settings = p.norm_thresh, p.magnif, p.window_size
-            describe.describe(gradients, places, values, angles, o, settings, table, features)
-            frames.append(np.column_stack([values, angles.astype(np.float32)]))
-            descriptors.append(features)
-        lowest = scale_space.next_level(octave)
-    features = np.float32(512) * np.concatenate(descriptors)
-    if not p.float_descriptors:
+    Parameters
+    ----------
+    gray : (H, W) or (N, H, W) array, float32 or uint8
+        Grey values, 0 to 255 as a rule; nothing is rescaled, and uint8 v counts as float32 v.
+    parameters : SiftParameters, optional
+        Default: those of VLFeat's MATLAB command.
+    threads : int, optional
+        Threads to use. Default: as many as the work is worth, at most NUMBA_NUM_THREADS (the cores, if not set).
+        The result is the same bit for bit whatever the number.
+
+    Returns
+    -------
+    Keypoints, or list of Keypoints for a batch
+        Frames (N, 4) float32 and descriptors (N, 128) uint8, or float32 if `parameters` say so; N may be 0.
+
+    Raises
+    ------
+    TypeError
+        If `gray` is neither float32 nor uint8, or `threads` is not a whole number.
+    ValueError
+        If `gray` has another rank, no pixel, too many, or values that are NaN, infinite or beyond 1e15; if the first
+        octave has no sample; if `threads` is below 1.
+
+    Notes
+    -----
+    Equal to VLFeat 0.9.21's vl_sift_* (libvl on x86-64), frames and descriptors bit for bit, save where VLFeat reads
+    memory it has not written: a keypoint rounded to the last row of its octave has a descriptor of zeros here, and
+    below `first_octave` -1 VLFeat mixes up height and width. The first call compiles for some seconds and keeps the
+    result on disk.
+    """
+    settings = SiftParameters() if parameters is None else parameters
+    if not isinstance(settings, SiftParameters):
+        raise TypeError(f"parameters is {settings!r}: it must be SiftParameters")
+    images = grey_batch(gray)
+    height, width = images.shape[1:]
+    check_size(height, width, settings)
+    workers = thread_count(threads, images.size)
+    found: list[Keypoints] = [None] * len(images)  # type: ignore[list-item]
+
+    def one(n: int, threads: int) -> None:
+        found[n] = _keypoints(images[n], n, settings, threads)
+
+    inside = 1 if len(images) >= workers else workers
+    run(one, ((n, inside) for n in range(len(images))), workers if inside == 1 else 1)
+    return found if np.ndim(gray) == 3 else found[0]
+
+
+def _keypoints(image: NDArray, number: int, parameters: SiftParameters, threads: int) -> Keypoints:
+    """Keypoints of image `number` of a batch."""
+    from kernels.sift.cpu.extract import extract  # late: Numba costs a good part of a second
+
+    pixels = image.astype(np.float32, copy=False)
+    check_range(pixels, number, LARGEST)
+    frames, features = extract(pixels, parameters, threads)
+    features *= DESCRIPTOR_UNIT
+    if not parameters.float_descriptors:
         features = np.minimum(features, np.float32(255)).astype(np.uint8)
-    return Keypoints(np.concatenate(frames), features)
+    return Keypoints(frames, features)

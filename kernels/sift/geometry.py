@@ -1,4 +1,4 @@
-"""Octaves, levels and their Gaussians: what the scale space looks like before a pixel is touched.
+"""The settings, and the octaves, levels and Gaussians that follow: what is known before a pixel is touched.
 
 Source: vl/sift.c (VLFeat 0.9.21), vl_sift_new, vl_sift_process_first_octave and _vl_sift_smooth.
 Conventions: octave o is sampled every 2**o pixels; level s of an octave is smoothed to SIGMA_0 * 2**(s / levels) of its
@@ -6,12 +6,85 @@ own samples, s = -1 ... levels + 1.
 """
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.images import real_number, whole_number
+
 IMAGE_SIGMA = 0.5  # the smoothing that an image is taken to have had
+MOST_SAMPLES = 1 << 31  # of all levels of the first octave together
+REAL_RANGES = {
+    "peak_thresh": (0.0, math.inf),
+    "edge_thresh": (1.0, 1e9),
+    "norm_thresh": (-math.inf, math.inf),
+    "magnif": (1e-3, 1e3),
+    "window_size": (1e-3, 1e3),
+}
+
+
+@dataclass(frozen=True)
+class SiftParameters:
+    """Settings of SIFT, by VLFeat's names and with its defaults.
+
+    Attributes
+    ----------
+    octaves : int, optional
+        Octaves to search. Default: as many as the image has room for.
+    levels : int
+        Levels of an octave, 1 or more.
+    first_octave : int
+        -1 doubles the image first, 1 halves it.
+    peak_thresh : float
+        Least height of an extremum of the differences of Gaussians, in grey levels.
+    edge_thresh : float
+        Largest ratio of its two curvatures, 1 or more.
+    norm_thresh : float
+        Descriptors that are shorter before they are scaled to one length become zeros.
+    magnif : float
+        Width of a spatial bin, in scales of the keypoint.
+    window_size : float
+        Sigma of a descriptor's Gaussian window, in spatial bins.
+    float_descriptors : bool
+        Whether descriptors are float32: 512 times the unit descriptor, neither cut nor limited.
+    """
+
+    octaves: int | None = None
+    levels: int = 3
+    first_octave: int = 0
+    peak_thresh: float = 0.0
+    edge_thresh: float = 10.0
+    norm_thresh: float = -math.inf
+    magnif: float = 3.0
+    window_size: float = 2.0
+    float_descriptors: bool = False
+
+    def __post_init__(self) -> None:
+        whole = {"levels": 1, "first_octave": -4} | ({} if self.octaves is None else {"octaves": 1})
+        for name, least in whole.items():
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
+        for name, (least, most) in REAL_RANGES.items():
+            object.__setattr__(self, name, real_number(name, getattr(self, name), least, most))
+        if not isinstance(self.float_descriptors, bool):
+            raise TypeError(f"float_descriptors is {self.float_descriptors!r}: it must be True or False")
+
+
+def check_size(height: int, width: int, parameters: SiftParameters) -> None:
+    """Refuse an image without a pixel, or of which the first octave has no sample or too many."""
+    first, levels = parameters.first_octave, parameters.levels
+    sides = octave_length(height, first), octave_length(width, first)
+    if not all(sides):
+        least = octave_length(1, -first) if first > 0 else 1
+        raise ValueError(
+            f"image of {height} x {width} pixels: first_octave {first} needs at least {least} x {least}"
+        )
+    if math.prod(sides) * (levels + 3) > MOST_SAMPLES:
+        raise ValueError(
+            f"image of {height} x {width} pixels: {levels} levels from first_octave {first} on are too large; allowed"
+            f" are {MOST_SAMPLES // (levels + 3)} samples a level"
+        )
 
 
 def octave_count(height: int, width: int, first_octave: int) -> int:

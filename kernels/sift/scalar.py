@@ -24,6 +24,8 @@ ORIENTATION_WINDOW = 1.5  # sigma of the window that orientations are gathered i
 
 TWO_PI = 2 * math.pi
 TWO_PI_F = np.float32(2 * math.pi)
+PER_TURN = 1 / TWO_PI
+ANGLE_BINS_F = np.float32(ANGLE_BINS)
 EPSILON = 2.220446049250313e-16
 EPSILON_F = np.float32(1.19209290e-07)
 
@@ -32,11 +34,13 @@ TINY = np.float32(1e-8)  # lies just below the reference's double 1e-8, so "<= T
 INVERSE_ROOT_GUESS = np.int32(0x5F3759DF)
 ATAN_1, ATAN_3 = np.float32(0.9675), np.float32(0.1821)
 QUARTER_PI, THREE_QUARTER_PI = np.float32(math.pi / 4), np.float32(3 * math.pi / 4)
+MIDDLE = 13  # of 27
 SINGULAR = float(np.float32(1e-10))  # a pivot below it makes a matrix singular
 CLAMP, CLAMP_F = 0.2, np.float32(0.2)
 
 EXP_SIZE, EXP_LARGEST = 256, 25.0
 EXP_STEPS = EXP_SIZE / EXP_LARGEST  # of the table, in one unit of the argument
+EXP_END = float(EXP_SIZE)
 # exp(-k / EXP_STEPS); the last entry is only ever multiplied by 0.
 EXP_TABLE = np.array([*(math.exp(-k * (EXP_LARGEST / EXP_SIZE)) for k in range(EXP_SIZE + 1)), 0.0])
 EXP_TABLE.setflags(write=False)
@@ -44,12 +48,11 @@ EXP_TABLE.setflags(write=False)
 
 def fast_exp(x: float, table: np.ndarray) -> float:
     """exp(-x) for x >= 0, by linear interpolation in `EXP_TABLE`; 0 beyond 25."""
-    if x > EXP_LARGEST:
-        return 0.0
-    position = x * EXP_STEPS
-    i = int(position)
-    below = table[i]
-    return below + (position - i) * (table[i + 1] - below)
+    position = x * EXP_STEPS if x <= EXP_LARGEST else EXP_END
+    i = np.int32(position)
+    below, above = table[np.uint32(i)], table[np.uint32(i + 1)]
+    value = below + (position - i) * (above - below)
+    return value if x <= EXP_LARGEST else 0.0
 
 
 def fast_sqrt(x: np.float32) -> np.float32:
@@ -83,6 +86,32 @@ def floor(x: float) -> int:
     """The largest whole number not above x, for x that fits."""
     whole = int(x)
     return whole - 1 if x < whole else whole
+
+
+def is_extremum(cube: np.ndarray, threshold: float) -> bool:
+    """Whether the middle of 3 x 3 x 3 values (27,) lies above all others, or below, and at least so far from 0."""
+    value = cube[MIDDLE]
+    highest, lowest = value >= threshold, value <= -threshold
+    for i in range(27):
+        if i != MIDDLE:
+            highest = highest & (value > cube[i])
+            lowest = lowest & (value < cube[i])
+    return highest | lowest
+
+
+def gradient(cube: np.ndarray) -> tuple[float, float, float]:
+    """First derivatives along x, y and s of 3 x 3 x 3 float32 values (27,), x fastest and s slowest."""
+    return 0.5 * (cube[14] - cube[12]), 0.5 * (cube[16] - cube[10]), 0.5 * (cube[22] - cube[4])
+
+
+def hessian(cube: np.ndarray) -> tuple[float, float, float, float, float, float]:
+    """Second derivatives xx, yy, ss, xy, xs, ys of such values."""
+    twice = 2.0 * cube[MIDDLE]
+    xx, yy, ss = cube[14] + cube[12] - twice, cube[16] + cube[10] - twice, cube[22] + cube[4] - twice
+    xy = 0.25 * (cube[17] + cube[9] - cube[15] - cube[11])
+    xs = 0.25 * (cube[23] + cube[3] - cube[21] - cube[5])
+    ys = 0.25 * (cube[25] + cube[1] - cube[19] - cube[7])
+    return xx, yy, ss, xy, xs, ys
 
 
 def solve_3(
@@ -151,6 +180,14 @@ def peak_angle(i: int, before: float, here: float, after: float) -> float:
     return TWO_PI * (i + shift + 0.5) / ORIENTATION_BINS
 
 
-def descriptor_radius(width: float) -> int:
+def descriptor_radius(bin_width: float) -> int:
     """How far, in pixels, a descriptor reaches whose spatial bins are so wide."""
-    return int(math.sqrt(2.0) * width * (SPATIAL_BINS + 1) / 2.0 + 0.5)
+    return int(math.sqrt(2.0) * bin_width * (SPATIAL_BINS + 1) / 2.0 + 0.5)
+
+
+def angle_position(angle: np.float32) -> np.float32:
+    """Where an angle in [0, 2 pi] lies among a descriptor's 8 directions.
+
+    The reference divides by 2 pi; the product with 1 / (2 pi), once rounded to float32, is the same for every float32.
+    """
+    return np.float32(ANGLE_BINS_F * angle * PER_TURN)

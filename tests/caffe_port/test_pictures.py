@@ -5,6 +5,7 @@ import struct
 import tarfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -138,3 +139,34 @@ def test_a_picture_that_vanishes_is_bad(folder: Path) -> None:
     bad: list[str] = []
     assert list(read_images(files, bad)) == []
     assert "cannot be read (No such file or directory)" in bad[0]
+
+
+@pytest.mark.parametrize(
+    ("size", "least", "found"),
+    [
+        ((700, 1000), (256, 256), (350, 500)),  # 700 / 4 is less than 256
+        ((700, 1000), (87, 80), (88, 125)),  # 700 / 8 = 87.5 rounds up
+        ((700, 1000), (80, 88), (175, 250)),  # the larger side counts, for the picture may be turned
+        ((700, 1000), (351, 10), (700, 1000)),
+        ((64, 64), (64, 64), (64, 64)),
+    ],
+)
+def test_large_jpegs_are_decoded_smaller_but_never_below_what_is_needed(
+    size: tuple[int, int], least: tuple[int, int], found: tuple[int, int]
+) -> None:
+    picture = draw(3, *size)
+    reduced = decode_image(encode(picture, ".jpg"), "large", least=least)
+    assert reduced.shape == (*found, 3)
+    averaged = cv2.resize(picture, found[::-1], interpolation=cv2.INTER_AREA).astype(int)
+    assert np.abs(reduced - averaged).mean() < 4  # grey levels: JPEG's own loss
+    assert decode_image(encode(picture, ".png"), "png", least=least).shape == picture.shape
+
+
+def test_a_turned_jpeg_is_large_enough_too() -> None:
+    """EXIF orientation 6: stored lying, shown standing."""
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    data = encode(draw(3, 600, 800), ".jpg")
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    turned = data[:2] + segment + data[2:]
+    assert decode_image(turned, "turned").shape == (800, 600, 3)
+    assert decode_image(turned, "turned", least=(300, 200)).shape == (400, 300, 3)

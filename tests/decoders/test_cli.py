@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from caffe_port.pictures import list_images
-from decoders.cli import main, shipped_models, unique_names
+from decoders.cli import main, shipped_models
+from decoders.images import unique_names
 from tests.photos import draw, encode, fill
 
 ROOT = Path(__file__).parent.parent.parent
@@ -118,6 +119,8 @@ def test_list_shows_representations_and_tables() -> None:
     ]
     assert "supplementary" in table.stdout
     assert json.loads(type_in("list", "--table", "hog", "--json").stdout)["rows"][0]["name"] == "convA1"
+    derived = type_in("list", "--table", "fc6", "--net", "caffenet-mini").stdout
+    assert derived.splitlines()[4].split() == ["reshape", "fc3", "1024", "–", "–", "2×2×256"]
 
 
 def test_train_then_resume_from_the_command_line(photos: Path, tmp_path: Path) -> None:
@@ -163,6 +166,43 @@ def test_evaluate_agrees_between_run_and_onnx(run: Path, onnx: Path, photos: Pat
     assert figures[0]["image_size"] == [256, 256]
     assert figures[0]["error"] == pytest.approx(figures[1]["error"], abs=1e-6)
     assert figures[0]["normaliser"] == figures[1]["normaliser"]
+
+
+def test_evaluate_compares_several_models_on_the_same_pictures(run: Path, onnx: Path, photos: Path) -> None:
+    more = sorted(photos.iterdir())[:2]
+    result = type_in("evaluate", run, onnx, *more, "--images", photos / "picture-005.png", "--json")
+    first, second = json.loads(result.stdout)
+    assert (first["model"], second["model"]) == (str(run), str(onnx))
+    assert first["images"] == second["images"] == 3
+    assert first["error"] == pytest.approx(second["error"], abs=1e-6)
+    assert len(type_in("evaluate", run, onnx, "--images", photos).stdout.splitlines()) == 2
+
+
+def test_evaluate_takes_other_picture_sizes(onnx: Path, photos: Path) -> None:
+    result = type_in("evaluate", onnx, "--images", photos, "--image-size", 128, "--json")
+    assert json.loads(result.stdout)["image_size"] == [128, 128]
+    said = refused(type_in("evaluate", onnx, "--images", photos, "--image-size", 100))
+    assert "hog needs a multiple of 64" in said
+
+
+def test_a_decoder_of_a_net_from_training_to_pictures(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = ("--width", 0.0625, "--batch", 2, "--steps", 2, "--val-fraction", 0.2, "--val-images", 2)
+    done = type_in("train", "fc6", "--net", "caffenet-mini", "--images", photos, "--out", out, *options)
+    assert done.exit_code == 0, done.output
+    line = json.loads((out / "log.jsonl").read_text().splitlines()[0])
+    assert min(line[f"{who}images_per_s"] for who in ("", "network_", "loader_")) > 0
+    figures = json.loads(type_in("evaluate", out, "--images", photos, "--json").stdout)
+    assert (figures["representation"], figures["image_size"]) == ("fc6", [64, 64])
+    assert "fc6 is of pictures of 64x64 only" in refused(
+        type_in("evaluate", out, "--images", photos, "--image-size", 128)
+    )
+    inverted = type_in("invert", out, photos / "picture-000.png", "--out", tmp_path / "inverted")
+    assert inverted.exit_code == 0, inverted.output
+    assert list_images([tmp_path / "inverted"])[0].read().shape == (64, 64 + 8 + 64, 3)
+    assert type_in("train", "fc6", "--out", out, "--resume", "--quiet").exit_code == 0
+    said = refused(type_in("train", "fc6", "--out", out, "--resume", "--autoencoder"))
+    assert "autoencoder was False, is True" in said
 
 
 def test_a_shell_s_expansion_of_images_is_understood(onnx: Path, photos: Path) -> None:
@@ -224,6 +264,10 @@ def test_bad_input_is_refused_in_one_line(run: Path, onnx: Path, photos: Path, t
         ("evaluate", torn, "--images", photos): "model.safetensors: damaged",
         ("evaluate", "nonesuch", "--images", photos): "neither a run folder",
         ("evaluate", onnx): "--images",
+        ("evaluate", onnx, "--images", photos, "--net", "caffenet-mini"): "hog is computed without a net",
+        ("train", "fc6", "--out", tmp_path / "r", "--images", photos, "--net", "none.safetensors"): "no such file",
+        ("train", "fc6", "--out", tmp_path / "r", "--images", photos): "caffe_port fetch caffenet",
+        ("train", "hog", "--out", tmp_path / "r", "--images", photos, "--autoencoder"): "hog has no net",
         ("invert", onnx, tmp_path / "letter.jpg", "--out", tmp_path / "o"): "none of the pictures",
         ("train", "nonesuch", "--out", tmp_path / "r", "--images", photos): "'nonesuch' is unknown; choose one of hog",
         ("train", "hog", "--out", tmp_path / "r", "--images", tmp_path / "empty"): "no pictures found",

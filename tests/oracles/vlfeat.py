@@ -105,6 +105,26 @@ class VLFeatHog:
         return picture
 
 
+class VLFeatLbp:
+    """vl_lbp_* with the uniform patterns."""
+
+    def __init__(self, library: ctypes.CDLL):
+        self._vl = library
+        self._self = library.vl_lbp_new(UNIFORM, 0)
+        self.channels = library.vl_lbp_get_dimension(self._self)
+
+    def __del__(self) -> None:
+        self._vl.vl_lbp_delete(self._self)
+
+    def features(self, gray: NDArray, cell_size: int = 16) -> NDArray:
+        """(H, W) float32 -> (58, H // cell_size, W // cell_size) float32."""
+        gray = np.ascontiguousarray(gray, np.float32)
+        height, width = gray.shape
+        features = np.zeros((self.channels, height // cell_size, width // cell_size), np.float32)
+        self._vl.vl_lbp_process(self._self, features, gray, width, height, cell_size)
+        return features
+
+
 class VLFeatSift:
     """vl_sift_* through the functions of vlfeat_sift.c, compiled for the occasion."""
 
@@ -209,23 +229,3 @@ def compile_sift(folder: Path) -> tuple[VLFeatSift | None, str]:
         getattr(driver, function).restype = result
         getattr(driver, function).argtypes = arguments
     return VLFeatSift(driver), ""
-
-
-class VLFeatLbp:
-    """vl_lbp_* with the uniform patterns."""
-
-    def __init__(self, library: ctypes.CDLL):
-        self._vl = library
-        self._self = library.vl_lbp_new(UNIFORM, 0)
-        self.channels = library.vl_lbp_get_dimension(self._self)
-
-    def __del__(self) -> None:
-        self._vl.vl_lbp_delete(self._self)
-
-    def features(self, gray: NDArray, cell_size: int = 16) -> NDArray:
-        """(H, W) float32 -> (58, H // cell_size, W // cell_size) float32."""
-        gray = np.ascontiguousarray(gray, np.float32)
-        height, width = gray.shape
-        features = np.zeros((self.channels, height // cell_size, width // cell_size), np.float32)
-        self._vl.vl_lbp_process(self._self, features, gray, width, height, cell_size)
-        return features

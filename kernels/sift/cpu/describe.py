@@ -1,7 +1,12 @@
 """The descriptor of a keypoint: 4 x 4 histograms of 8 directions, relative to the keypoint's own.
 
 Source: vl/sift.c (VLFeat 0.9.21), vl_sift_calc_keypoint_descriptor. Each bin's sum runs row by row in float32.
-Conventions: direction fastest, then x, then y, both along the keypoint's own axes.
+Only samples that can fall into a bin are looked at: each row's, between the sides of the rotated square, come first
+into a list, and the list's shares are added up when it is full.
+
+Conventions: direction fastest, then x, then y, both along the keypoint's own axes; places and values of keypoints as
+`kernels.sift.cpu.detect` has them; gradients (levels, 2, h, w). Bins lie in an 8 x 8 grid: the inner 4 x 4 are the
+descriptor's, the others take what falls beside it.
 """
 
 import math
@@ -10,74 +15,191 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from kernels.compiling import COMPILE, INLINE, INNER
 from kernels.sift import scalar
+from kernels.threads import bands, run
 
-COMPILE = {
-    "nogil": True,
-    "cache": True,
-    "error_model": "numpy",
-}  # and no fastmath: it changes sums and comparisons
+BAND = 32  # keypoints that one thread describes at a time
+LIST = 256  # samples that are shared out at a time
+GRID = 8  # spatial bins along a side, four of them to spare
+NEXT_X, NEXT_Y = np.uint64(scalar.ANGLE_BINS), np.uint64(GRID * scalar.ANGLE_BINS)
+LEAST, MOST = np.float32(-GRID // 2), np.float32(GRID // 2 - 2)
+STRIDE_X, STRIDE_Y = np.float32(NEXT_X), np.float32(NEXT_Y)
+MIDDLE = np.float32(GRID // 2 * (NEXT_X + NEXT_Y))
+LAST_ANGLE, ONE = np.int32(scalar.ANGLE_BINS - 1), np.int32(1)
+REACH = (scalar.SPATIAL_BINS + 1) / 2  # spatial bins from the centre to where no bin begins
+SLACK = 1e-3  # pixels that the sides of the square may be off
+NEVER_0 = 1e-12
+EXP_TABLE = scalar.EXP_TABLE
 
-_fast_exp = njit(**COMPILE)(scalar.fast_exp)
-_fast_sqrt = njit(**COMPILE)(scalar.fast_sqrt)
-_floor = njit(**COMPILE)(scalar.floor)
-_mod_2pi = njit(**COMPILE)(scalar.mod_2pi)
-_descriptor_radius = njit(**COMPILE)(scalar.descriptor_radius)
+_fast_exp = njit(**INLINE)(scalar.fast_exp)
+_fast_sqrt = njit(**INLINE)(scalar.fast_sqrt)
+_mod_2pi = njit(**INLINE)(scalar.mod_2pi)
+_angle_position = njit(**INLINE)(scalar.angle_position)
+_descriptor_radius = njit(**INNER)(scalar.descriptor_radius)
 
 
-@njit(**COMPILE)
-def gather(
+def descriptors(
+    gradients: NDArray,
+    places: NDArray,
+    values: NDArray,
+    angles: NDArray,
+    index: int,
+    settings: tuple[float, float, float],
+    *,
+    threads: int = 1,
+) -> NDArray:
+    """Descriptors (K, 128) float32 of unit length of the keypoints (K, 3) of octave `index`, one angle (K,) for each.
+
+    settings are norm_thresh, magnif and window_size. A keypoint that is rounded to the last row has none: zeros.
+    """
+    result = np.empty((len(places), scalar.DESCRIPTOR_SIZE), np.float32)
+    norm_thresh, magnif, window_size = settings
+
+    def band(first: int, last: int) -> None:
+        room = LIST + gradients.shape[3]
+        samples, cells = np.empty((9, room), np.float32), np.empty((2, room), np.uint32)
+        numbers = 2.0**index, norm_thresh, magnif, float(np.float32(window_size))
+        _describe(gradients, places, values, angles, *numbers, first, last, samples, cells, result)
+
+    run(band, bands(len(places), BAND), threads)
+    return result
+
+
+@njit(**INNER)
+def _locate(
     magnitudes: NDArray,
     angles: NDArray,
+    first: int,
+    length: int,
+    x: float,
+    dy: float,
+    sine: float,
+    cosine: float,
+    angle: float,
+    bin_width: float,
+    per_spread: float,
+    count: int,
+    samples: NDArray,
+) -> None:
+    """List samples of a row: their places along the keypoint's axes and among its directions, and their weights."""
+    along_x, along_y, directions, weights = samples[0], samples[1], samples[2], samples[3]
+    source, target = np.uint64(first), np.uint64(count)
+    ahead, aside = sine * dy, cosine * dy
+    for i in range(np.uint64(length)):  # runs in vector lanes
+        dx = np.float64(np.float32(np.float64(np.int32(i)) + (first - x)))
+        u = np.float32((cosine * dx + ahead) / bin_width)
+        v = np.float32((aside - sine * dx) / bin_width)
+        turn = _mod_2pi(np.float32(angles[source + i] - angle))
+        along_x[target + i] = u
+        along_y[target + i] = v
+        directions[target + i] = _angle_position(turn)
+        window = np.float32(_fast_exp(np.float64(u * u + v * v) * per_spread, EXP_TABLE))
+        weights[target + i] = window * magnitudes[source + i]
+
+
+@njit(**INNER)
+def _share(count: int, samples: NDArray, cells: NDArray) -> None:
+    """Find the first bins of listed samples, in two neighbouring directions, and their shares of four places."""
+    along_x, along_y, directions, weights = samples[0], samples[1], samples[2], samples[3]
+    parts_00, parts_01, parts_10, parts_11, turns = samples[4], samples[5], samples[6], samples[7], samples[8]
+    bins, next_bins = cells[0], cells[1]
+    for i in range(np.uint64(count)):  # runs in vector lanes
+        u, v, direction, weight = along_x[i], along_y[i], directions[i], weights[i]
+        bin_x, bin_y, bin_t = np.floor(u - scalar.HALF), np.floor(v - scalar.HALF), np.floor(direction)
+        share_x, share_y = u - (bin_x + scalar.HALF), v - (bin_y + scalar.HALF)
+        cell = min(max(bin_x, LEAST), MOST) * STRIDE_X + min(max(bin_y, LEAST), MOST) * STRIDE_Y + MIDDLE
+        first = np.int32(bin_t)
+        bins[i] = np.int32(cell) + (first & LAST_ANGLE)
+        next_bins[i] = np.int32(cell) + ((first + ONE) & LAST_ANGLE)
+        left, right = weight * abs(scalar.ONE - share_x), weight * abs(share_x)
+        upper, lower = abs(scalar.ONE - share_y), abs(share_y)
+        parts_00[i], parts_01[i] = left * upper, left * lower
+        parts_10[i], parts_11[i] = right * upper, right * lower
+        turns[i] = direction - bin_t
+
+
+@njit(**INNER)
+def _add(count: int, samples: NDArray, cells: NDArray, histogram: NDArray) -> None:
+    """Add listed samples to their eight bins."""
+    parts_00, parts_01, parts_10, parts_11, turns = samples[4], samples[5], samples[6], samples[7], samples[8]
+    bins, next_bins = cells[0], cells[1]
+    for i in range(np.uint64(count)):
+        here, ahead = np.uint64(bins[i]), np.uint64(next_bins[i])
+        near, far = abs(scalar.ONE - turns[i]), abs(turns[i])
+        histogram[here] += parts_00[i] * near
+        histogram[ahead] += parts_00[i] * far
+        histogram[here + NEXT_Y] += parts_01[i] * near
+        histogram[ahead + NEXT_Y] += parts_01[i] * far
+        histogram[here + NEXT_X] += parts_10[i] * near
+        histogram[ahead + NEXT_X] += parts_10[i] * far
+        histogram[here + (NEXT_X + NEXT_Y)] += parts_11[i] * near
+        histogram[ahead + (NEXT_X + NEXT_Y)] += parts_11[i] * far
+
+
+@njit(**INNER)
+def _gather(
+    gradients: NDArray,
+    level: int,
     x: float,
     y: float,
-    sigma: float,
+    bin_width: float,
     angle: float,
-    magnif: float,
-    window_size: float,
-    table: NDArray,
-    bins: NDArray,
+    per_spread: float,
+    samples: NDArray,
+    cells: NDArray,
+    histogram: NDArray,
 ) -> None:
-    """Histograms (6, 6, 8) float32 around a keypoint, all in samples of the octave; the outermost bins are spill."""
-    height, width = magnitudes.shape
+    """Histograms (8, 8, 8), flat, around (x, y), all in samples of the octave."""
+    height, width = gradients.shape[2], gradients.shape[3]
     centre_x, centre_y = int(x + 0.5), int(y + 0.5)
     sine, cosine = math.sin(angle), math.cos(angle)
-    bin_width = magnif * sigma + scalar.EPSILON
     radius = _descriptor_radius(bin_width)
-    window_f = np.float32(window_size)
-    spread = 2.0 * window_f * window_f
-    bins[:] = scalar.ZERO
+    left, right = max(centre_x - radius, 1), min(centre_x + radius, width - 2)
+    steep, flat = (
+        math.copysign(max(abs(cosine), NEVER_0), cosine),
+        math.copysign(max(abs(sine), NEVER_0), sine),
+    )
+    half_1, half_2 = REACH * bin_width / abs(steep), REACH * bin_width / abs(flat)
+    for i in range(histogram.size):
+        histogram[i] = scalar.ZERO
+    count = np.int64(0)  # not a literal, for which all would be compiled once more
     for row in range(max(centre_y - radius, 1), min(centre_y + radius, height - 2) + 1):
-        dy = np.float32(row - y)
-        for column in range(max(centre_x - radius, 1), min(centre_x + radius, width - 2) + 1):
-            dx = np.float32(column - x)
-            along_x = np.float32((cosine * dx + sine * dy) / bin_width)
-            along_y = np.float32((-sine * dx + cosine * dy) / bin_width)
-            if not (abs(along_x) < 3 and abs(along_y) < 3):
-                continue
-            bin_x = _floor(np.float32(along_x - 0.5))
-            bin_y = _floor(np.float32(along_y - 0.5))
-            if bin_x < -3 or bin_x > 1 or bin_y < -3 or bin_y > 1:
-                continue
-            turn = _mod_2pi(np.float32(angles[row, column] - angle))
-            direction = np.float32(np.float32(8) * turn / scalar.TWO_PI)
-            bin_t = _floor(direction)
-            window = np.float32(_fast_exp((along_x * along_x + along_y * along_y) / spread, table))
-            share_x = np.float32(along_x - (bin_x + 0.5))
-            share_y = np.float32(along_y - (bin_y + 0.5))
-            share_t = direction - np.float32(bin_t)
-            weight = window * magnitudes[row, column]
-            for i in range(2):
-                weight_x = weight * abs(np.float32(1 - i) - share_x)
-                for j in range(2):
-                    weight_y = weight_x * abs(np.float32(1 - j) - share_y)
-                    for k in range(2):
-                        part = weight_y * abs(np.float32(1 - k) - share_t)
-                        bins[bin_y + j + 3, bin_x + i + 3, (bin_t + k) & 7] += part
+        dy = np.float64(np.float32(row - y))
+        middle_1, middle_2 = x - dy * sine / steep, x + dy * cosine / flat
+        begin = max(middle_1 - half_1, middle_2 - half_2, left + 0.0) - SLACK
+        end = min(middle_1 + half_1, middle_2 + half_2, right + 0.0) + SLACK
+        first = math.ceil(begin)
+        length = math.floor(end) + 1 - first
+        if length < 1:
+            continue
+        length = min((length + 3) & -4, right + 1 - first)  # more, if there are, to fill vector lanes
+        if count + length > LIST and count > 0:
+            _share(count, samples, cells)
+            _add(count, samples, cells, histogram)
+            count = np.int64(0)
+        _locate(
+            gradients[level, 0, row],
+            gradients[level, 1, row],
+            first,
+            length,
+            x,
+            dy,
+            sine,
+            cosine,
+            angle,
+            bin_width,
+            per_spread,
+            count,
+            samples,
+        )
+        count += length
+    _share(count, samples, cells)
+    _add(count, samples, cells, histogram)
 
 
-@njit(**COMPILE)
-def normalise(descriptor: NDArray) -> np.float32:
+@njit(**INNER)
+def _normalise(descriptor: NDArray) -> np.float32:
     """Scale a descriptor to unit length, in place; returns the length it had."""
     total = scalar.ZERO
     for i in range(descriptor.size):
@@ -89,38 +211,43 @@ def normalise(descriptor: NDArray) -> np.float32:
 
 
 @njit(**COMPILE)
-def describe(
+def _describe(
     gradients: NDArray,
     places: NDArray,
     values: NDArray,
     angles: NDArray,
-    index: int,
-    settings: tuple[float, float, float],
-    table: NDArray,
+    spacing: float,
+    norm_thresh: float,
+    magnif: float,
+    window_size: float,
+    first: int,
+    last: int,
+    samples: NDArray,
+    cells: NDArray,
     descriptors: NDArray,
 ) -> None:
-    """Descriptors (K, 128) float32 of unit length of the keypoints of octave `index`, each with one angle (K,) float64.
-
-    gradients (levels, 2, h, w); places (K, 3), values (K, 3) as `detect.refine` leaves them, repeated for each angle;
-    settings: norm_thresh, magnif, window_size.
-    """
-    norm_thresh, magnif, window_size = settings
-    spacing = 2.0**index
-    bins = np.empty((6, 6, 8), np.float32)
-    for k in range(len(places)):
-        magnitude, angle = gradients[places[k, 2], 0], gradients[places[k, 2], 1]
-        x, y, sigma = values[k, 0] / spacing, values[k, 1] / spacing, values[k, 2] / spacing
+    """Descriptors of the keypoints first..last-1; samples (9, n) and cells (2, n) are room for the list."""
+    histogram = np.empty(GRID * GRID * scalar.ANGLE_BINS, np.float32)
+    per_spread = 1 / (
+        2.0 * window_size * window_size
+    )  # exact where window_size is a power of two, as by default
+    side = scalar.SPATIAL_BINS
+    for k in range(first, last):
         descriptor = descriptors[k]
-        if int(y + 0.5) >= magnitude.shape[0] - 1:  # the reference leaves memory as it was
-            descriptor[:] = scalar.ZERO
-            continue
-        gather(magnitude, angle, x, y, sigma, angles[k], magnif, window_size, table, bins)
-        descriptor.reshape((4, 4, 8))[:] = bins[1:5, 1:5]
-        length = normalise(descriptor)
-        if norm_thresh != 0 and length < norm_thresh:
-            descriptor[:] = scalar.ZERO
-            continue
-        for i in range(descriptor.size):
-            if descriptor[i] > scalar.CLAMP:
-                descriptor[i] = scalar.CLAMP_F
-        normalise(descriptor)
+        x, y, sigma = values[k, 0] / spacing, values[k, 1] / spacing, values[k, 2] / spacing
+        exists = int(y + 0.5) < gradients.shape[2] - 1  # differs from VLFeat: it leaves the memory as it was
+        if exists:
+            bin_width = magnif * sigma + scalar.EPSILON
+            _gather(
+                gradients, places[k, 2], x, y, bin_width, angles[k], per_spread, samples, cells, histogram
+            )
+            for i in range(scalar.DESCRIPTOR_SIZE):
+                bin_y, rest = divmod(i, side * scalar.ANGLE_BINS)
+                inner = (bin_y + side // 2) * GRID * scalar.ANGLE_BINS + side // 2 * scalar.ANGLE_BINS + rest
+                descriptor[i] = histogram[inner]
+            length = _normalise(descriptor)
+            exists = norm_thresh == 0 or length >= norm_thresh
+        for i in range(scalar.DESCRIPTOR_SIZE):
+            descriptor[i] = min(descriptor[i], scalar.CLAMP_F) if exists else scalar.ZERO
+        if exists:
+            _normalise(descriptor)

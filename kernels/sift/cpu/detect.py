@@ -1,27 +1,31 @@
 """Extrema of the differences of Gaussians, and their refinement to fractions of a pixel.
 
-Source: vl/sift.c (VLFeat 0.9.21), vl_sift_detect. The differences are not kept: rows of them pass by in a ring of three,
-and the few values around an extremum are taken again, which gives the same float32.
+Source: vl/sift.c (VLFeat 0.9.21), vl_sift_detect. The differences are not kept: rows of them pass by in a ring of
+three, and the few values around an extremum are computed again, which gives the same float32.
 
-Conventions: an octave is (levels + 3, h, w) float32, level s = -1 at index 0; difference s is level s + 1 minus level s.
+Conventions: an octave is (levels + 3, h, w) float32, level s = -1 at index 0; difference s is level s + 1 minus level
+s. A place is x, y, s of a sample of the octave; a value is x, y and sigma in pixels of the image.
 """
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from kernels.compiling import COMPILE, INLINE, INNER
 from kernels.sift import scalar
+from kernels.sift.geometry import first_sigma
+from kernels.threads import bands, run
 
-COMPILE = {
-    "nogil": True,
-    "cache": True,
-    "error_model": "numpy",
-}  # and no fastmath: it changes sums and comparisons
+BAND = 64  # rows that one thread searches at a time
 MOST_STEPS = 5
+WORD = 8  # bytes
 
-_solve_3 = njit(**COMPILE)(scalar.solve_3)
-_step = njit(**COMPILE)(scalar.step)
-_is_corner = njit(**COMPILE)(scalar.is_corner)
+_is_extremum = njit(**INLINE)(scalar.is_extremum)
+_gradient = njit(**INLINE)(scalar.gradient)
+_hessian = njit(**INLINE)(scalar.hessian)
+_solve_3 = njit(**INNER)(scalar.solve_3)
+_step = njit(**INNER)(scalar.step)
+_is_corner = njit(**INNER)(scalar.is_corner)
 
 
 def differences(octave: NDArray) -> NDArray:
@@ -29,175 +33,159 @@ def differences(octave: NDArray) -> NDArray:
     return octave[1:] - octave[:-1]
 
 
-@njit(**COMPILE)
-def _difference_row(octave: NDArray, y: int, ring: NDArray) -> None:
-    """Row y of all differences into its place in the ring (levels + 2, 3, w)."""
-    for s in range(ring.shape[0]):
-        lower, upper, row = octave[s, y], octave[s + 1, y], ring[s, y % 3]
-        for x in range(row.size):
-            row[x] = upper[x] - lower[x]
-
-
-@njit(**COMPILE)
-def _extremes_of_columns(rows: NDArray, high: NDArray, low: NDArray) -> None:
-    """The largest and the smallest of each column of three rows."""
-    a, b, c = rows[0], rows[1], rows[2]
-    for x in range(high.size):
-        high[x] = max(max(a[x], b[x]), c[x])
-        low[x] = min(min(a[x], b[x]), c[x])
-
-
-@njit(**COMPILE)
-def _mark(row: NDArray, high: NDArray, low: NDArray, s: int, marks: NDArray) -> None:
-    """Mark the pixels of a row that no neighbour exceeds, or that exceed none."""
-    a, b, c = high[s - 1], high[s], high[s + 1]
-    d, e, f = low[s - 1], low[s], low[s + 1]
-    above, below = np.empty_like(a), np.empty_like(a)
-    for x in range(row.size):
-        above[x] = max(max(a[x], b[x]), c[x])
-        below[x] = min(min(d[x], e[x]), f[x])
-    for x in range(1, row.size - 1):
-        largest = max(max(above[x - 1], above[x]), above[x + 1])
-        smallest = min(min(below[x - 1], below[x]), below[x + 1])
-        marks[x] = (row[x] >= largest) | (row[x] <= smallest)
-
-
-@njit(**COMPILE)
-def _is_strict(ring: NDArray, s: int, y: int, x: int, threshold: float) -> bool:
-    """Whether a difference is larger than its 26 neighbours, or smaller, and not within the threshold."""
-    value = ring[s, y % 3, x]
-    larger, smaller = value >= threshold, value <= -threshold
-    for i in range(27):
-        if i != 13:
-            neighbour = ring[s - 1 + i // 9, (y + i // 3 % 3 - 1) % 3, x - 1 + i % 3]
-            larger &= value > neighbour
-            smaller &= value < neighbour
-            if not (larger | smaller):
-                return False
-    return True
-
-
-@njit(**COMPILE)
-def extrema(octave: NDArray, peak_thresh: float, first: int, last: int) -> NDArray:
-    """Extrema of the differences in the rows first..last-1, border rows left out: (M, 3) int32 of x, y, s.
-
-    The order is by rows; the reference's is by level, then row.
-    """
+def extrema(octave: NDArray, peak_thresh: float = 0.0, *, threads: int = 1) -> NDArray:
+    """Places of the extrema among 26 neighbours, (M, 3) int32, by s, then y, then x; not on the octave's border."""
     _, height, width = octave.shape
-    found, count = np.empty((64, 3), np.int32), 0
-    first, last = max(first, 1), min(last, height - 1)
-    if first >= last or width < 3:
-        return found[:0]
-    differences = octave.shape[0] - 1
-    ring = np.empty((differences, 3, width), np.float32)
-    high, low = np.empty((differences, width), np.float32), np.empty((differences, width), np.float32)
-    marks = np.zeros((width + 7) // 8 * 8, np.bool_)
-    words = marks.view(np.uint64)
-    threshold = 0.8 * peak_thresh
-    _difference_row(octave, first - 1, ring)
-    _difference_row(octave, first, ring)
-    for y in range(first, last):
-        _difference_row(octave, y + 1, ring)
+    rows = bands(max(height - 2, 0), BAND)
+    found: list[NDArray] = [np.empty((0, 3), np.int32)] * len(rows)
+
+    def band(first: int, last: int) -> None:
+        found[first // BAND] = _extrema_of_rows(octave, peak_thresh, first + 1, last + 1)
+
+    if width > 2:
+        run(band, rows, threads)
+    places = np.concatenate([np.empty((0, 3), np.int32), *found])
+    return places[np.argsort(places[:, 2], kind="stable")]
+
+
+def _extrema_of_rows(octave: NDArray, peak_thresh: float, first: int, last: int) -> NDArray:
+    """Places of the extrema in the rows first..last-1, by y, then s, then x."""
+    levels, _, width = octave.shape
+    rows = np.empty((3 * (levels - 1) + 2, width), np.float32)
+    marks = np.zeros(-(-width // WORD) * WORD, np.uint8)
+    found = np.empty((64 + (last - first) * width // 64, 3), np.int32)
+    while True:
+        count = _search(octave, 0.8 * peak_thresh, first, last, rows, marks, marks.view(np.uint64), found)
+        if count <= len(found):
+            return found[:count]
+        found = np.empty((count, 3), np.int32)
+
+
+def refined(
+    octave: NDArray, extrema: NDArray, index: int, peak_thresh: float = 0.0, edge_thresh: float = 10.0
+) -> tuple[NDArray, NDArray]:
+    """Keypoints of octave `index`: the extrema (M, 3), moved to where a parabola has its peak, if that is a good one.
+
+    Returns
+    -------
+    places : (K, 3) int32 array
+    values : (K, 3) float32 array
+    """
+    places, values = np.empty_like(extrema), np.empty(extrema.shape, np.float32)
+    sigma = first_sigma(len(octave) - 3)
+    kept = _refine(octave, extrema, 2.0**index, sigma, peak_thresh, edge_thresh, places, values)
+    return places[:kept], values[:kept]
+
+
+@njit(**INNER)
+def _subtract(upper: NDArray, lower: NDArray, row: NDArray) -> None:
+    for x in range(row.size):
+        row[x] = upper[x] - lower[x]
+
+
+@njit(**INNER)
+def _extremes(rows: NDArray, first: int, high: NDArray, low: NDArray) -> None:
+    """The largest and the smallest of each column of nine rows."""
+    a, b, c = rows[first], rows[first + 1], rows[first + 2]
+    d, e, f = rows[first + 3], rows[first + 4], rows[first + 5]
+    g, h, i = rows[first + 6], rows[first + 7], rows[first + 8]
+    for x in range(high.size):  # runs in vector lanes
+        high[x] = max(max(max(a[x], b[x]), max(c[x], d[x])), max(max(e[x], f[x]), max(g[x], max(h[x], i[x]))))
+        low[x] = min(min(min(a[x], b[x]), min(c[x], d[x])), min(min(e[x], f[x]), min(g[x], min(h[x], i[x]))))
+
+
+@njit(**INNER)
+def _mark(row: NDArray, high: NDArray, low: NDArray, marks: NDArray) -> None:
+    """Mark the pixels that no neighbour exceeds, and those that exceed none."""
+    for x in range(1, row.size - 1):  # runs in vector lanes
+        highest = max(max(high[x - 1], high[x]), high[x + 1])
+        lowest = min(min(low[x - 1], low[x]), low[x + 1])
+        marks[x] = (row[x] >= highest) | (row[x] <= lowest)
+
+
+@njit(**INNER)
+def _cube_of_differences(octave: NDArray, s: int, y: int, x: int, cube: NDArray) -> None:
+    """The 3 x 3 x 3 differences around index s of differences, into cube (27,): x fastest, s slowest."""
+    i = 0
+    for level in range(s - 1, s + 2):
+        for row in range(y - 1, y + 2):
+            for column in range(x - 1, x + 2):
+                cube[i] = octave[level + 1, row, column] - octave[level, row, column]
+                i += 1
+
+
+@njit(**COMPILE)
+def _search(
+    octave: NDArray,
+    threshold: float,
+    first: int,
+    last: int,
+    rows: NDArray,
+    marks: NDArray,
+    words: NDArray,
+    found: NDArray,
+) -> int:
+    """Places of the extrema in the rows first..last-1 into found; returns how many, also where found is too small.
+
+    rows is room for three rows of each difference, and two more; marks (as bytes and as words of eight) holds zeros.
+    """
+    differences, count = octave.shape[0] - 1, 0
+    cube = np.empty(27, np.float32)
+    high, low = rows[3 * differences], rows[3 * differences + 1]
+    for y in range(first - 1, last + 1):
         for s in range(differences):
-            _extremes_of_columns(ring[s], high[s], low[s])
+            _subtract(octave[s + 1, y], octave[s, y], rows[3 * s + y % 3])
+        if y <= first:
+            continue
+        middle = y - 1
         for s in range(1, differences - 1):
-            _mark(ring[s, y % 3], high, low, s, marks)
+            _extremes(rows, 3 * s - 3, high, low)
+            _mark(rows[3 * s + middle % 3], high, low, marks)
             for word in range(words.size):
                 if words[word] == 0:
                     continue
-                for x in range(8 * word, 8 * word + 8):
-                    if marks[x] and _is_strict(ring, s, y, x, threshold):
-                        if count == len(found):
-                            found = np.concatenate((found, found))
-                        found[count, 0], found[count, 1], found[count, 2] = x, y, s - 1
+                for x in range(WORD * word, WORD * word + WORD):
+                    if marks[x] == 0:
+                        continue
+                    _cube_of_differences(octave, s, middle, x, cube)
+                    if _is_extremum(cube, threshold):
+                        if count < found.shape[0]:
+                            found[count, 0], found[count, 1], found[count, 2] = x, middle, s - 1
                         count += 1
-    return found[:count]
+    return count
 
 
 @njit(**COMPILE)
-def _at(octave: NDArray, s: int, y: int, x: int) -> np.float32:
-    """The difference at index s."""
-    return octave[s + 1, y, x] - octave[s, y, x]
-
-
-@njit(**COMPILE)
-def _gradient(octave: NDArray, s: int, y: int, x: int) -> tuple[float, float, float]:
-    """First derivatives of the differences along x, y and s."""
-    dx = 0.5 * (_at(octave, s, y, x + 1) - _at(octave, s, y, x - 1))
-    dy = 0.5 * (_at(octave, s, y + 1, x) - _at(octave, s, y - 1, x))
-    ds = 0.5 * (_at(octave, s + 1, y, x) - _at(octave, s - 1, y, x))
-    return dx, dy, ds
-
-
-@njit(**COMPILE)
-def _mixed(a: np.float32, b: np.float32, c: np.float32, d: np.float32) -> float:
-    """A mixed second derivative, from the four corners."""
-    return 0.25 * (a + b - c - d)
-
-
-@njit(**COMPILE)
-def _hessian(octave: NDArray, s: int, y: int, x: int) -> tuple[float, float, float, float, float, float]:
-    """Second derivatives of the differences: xx, yy, ss, xy, xs, ys."""
-    twice = 2.0 * _at(octave, s, y, x)
-    left, right = _at(octave, s, y, x - 1), _at(octave, s, y, x + 1)
-    up, down = _at(octave, s, y - 1, x), _at(octave, s, y + 1, x)
-    finer, coarser = _at(octave, s - 1, y, x), _at(octave, s + 1, y, x)
-    dxy = _mixed(
-        _at(octave, s, y + 1, x + 1),
-        _at(octave, s, y - 1, x - 1),
-        _at(octave, s, y + 1, x - 1),
-        _at(octave, s, y - 1, x + 1),
-    )
-    dxs = _mixed(
-        _at(octave, s + 1, y, x + 1),
-        _at(octave, s - 1, y, x - 1),
-        _at(octave, s + 1, y, x - 1),
-        _at(octave, s - 1, y, x + 1),
-    )
-    dys = _mixed(
-        _at(octave, s + 1, y + 1, x),
-        _at(octave, s - 1, y - 1, x),
-        _at(octave, s + 1, y - 1, x),
-        _at(octave, s - 1, y + 1, x),
-    )
-    return (right + left) - twice, (down + up) - twice, (coarser + finer) - twice, dxy, dxs, dys
-
-
-@njit(**COMPILE)
-def refine(
+def _refine(
     octave: NDArray,
     extrema: NDArray,
-    index: int,
+    spacing: float,
     first_sigma: float,
     peak_thresh: float,
     edge_thresh: float,
     places: NDArray,
     values: NDArray,
 ) -> int:
-    """Refine the extrema (M, 3) of octave `index` and keep the good ones; returns how many.
-
-    places (M, 3) int32 receives x, y, s of the samples they end at; values (M, 3) float32 x, y and scale in pixels of
-    the image.
-    """
-    _, height, width = octave.shape
-    levels = octave.shape[0] - 3
-    spacing = 2.0**index
+    """Refine the extrema (M, 3), write the good ones to the front of places and values, return how many they are."""
+    levels, height, width = octave.shape[0] - 3, octave.shape[1], octave.shape[2]
+    cube = np.empty(27, np.float32)
     kept = 0
-    for x, y, level in extrema:
-        s = level + 1
+    for k in range(extrema.shape[0]):
+        x, y, level = np.int64(extrema[k, 0]), np.int64(extrema[k, 1]), np.int64(extrema[k, 2])
         for _ in range(MOST_STEPS):
-            dx, dy, ds = _gradient(octave, s, y, x)
-            dxx, dyy, dss, dxy, dxs, dys = _hessian(octave, s, y, x)
-            bx, by, bs = _solve_3(dxx, dxy, dxs, dyy, dys, dss, -dx, -dy, -ds)
-            value = _at(octave, s, y, x) + 0.5 * (dx * bx + dy * by + ds * bs)
-            fine_x, fine_y, fine_s = x + bx, y + by, level + bs
-            step_x, step_y = _step(bx, x, width), _step(by, y, height)
+            _cube_of_differences(octave, level + 1, y, x, cube)
+            dx, dy, ds = _gradient(cube)
+            xx, yy, ss, xy, xs, ys = _hessian(cube)
+            shift_x, shift_y, shift_s = _solve_3(xx, xy, xs, yy, ys, ss, -dx, -dy, -ds)
+            fine_x, fine_y, fine_s = x + shift_x, y + shift_y, level + shift_s
+            step_x, step_y = _step(shift_x, x, width), _step(shift_y, y, height)
             if step_x == 0 and step_y == 0:
                 break
             x, y = x + step_x, y + step_y
+        height_there = cube[scalar.MIDDLE] + 0.5 * (dx * shift_x + dy * shift_y + ds * shift_s)
+        near = abs(shift_x) < 1.5 and abs(shift_y) < 1.5 and abs(shift_s) < 1.5
         inside = 0 <= fine_x <= width - 1 and 0 <= fine_y <= height - 1 and -1 <= fine_s <= levels + 1
-        near = abs(bx) < 1.5 and abs(by) < 1.5 and abs(bs) < 1.5
-        if inside and near and abs(value) > peak_thresh and _is_corner(dxx, dyy, dxy, edge_thresh):
+        if near and inside and abs(height_there) > peak_thresh and _is_corner(xx, yy, xy, edge_thresh):
             places[kept, 0], places[kept, 1], places[kept, 2] = x, y, level
             values[kept, 0], values[kept, 1] = fine_x * spacing, fine_y * spacing
             values[kept, 2] = first_sigma * 2.0 ** (fine_s / levels) * spacing

@@ -1,60 +1,121 @@
 """The one to four directions of a keypoint.
 
-Source: vl/sift.c (VLFeat 0.9.21), vl_sift_calc_keypoint_orientations; sums in float64, row by row.
+Source: vl/sift.c (VLFeat 0.9.21), vl_sift_calc_keypoint_orientations. Each bin's sum runs row by row in float64.
+Conventions: places and values of keypoints as `kernels.sift.cpu.detect` has them; gradients (levels, 2, h, w).
 """
+
+import math
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from kernels.compiling import COMPILE, INLINE, INNER
 from kernels.sift import scalar
+from kernels.threads import bands, run
 
-COMPILE = {
-    "nogil": True,
-    "cache": True,
-    "error_model": "numpy",
-}  # and no fastmath: it changes sums and comparisons
+BAND = 64  # keypoints that one thread orients at a time
 BINS = scalar.ORIENTATION_BINS
+SLACK = 1e-3  # pixels that the circle may be off
+EXP_TABLE = scalar.EXP_TABLE
 
-_fast_exp = njit(**COMPILE)(scalar.fast_exp)
-_floor = njit(**COMPILE)(scalar.floor)
-_smooth_histogram = njit(**COMPILE)(scalar.smooth_histogram)
-_peak_angle = njit(**COMPILE)(scalar.peak_angle)
+_fast_exp = njit(**INLINE)(scalar.fast_exp)
+_smooth_histogram = njit(**INNER)(scalar.smooth_histogram)
+_peak_angle = njit(**INNER)(scalar.peak_angle)
 
 
-@njit(**COMPILE)
-def gather(
-    magnitudes: NDArray, angles: NDArray, x: float, y: float, sigma: float, table: NDArray, histogram: NDArray
+def orientations(
+    gradients: NDArray, places: NDArray, values: NDArray, index: int, *, threads: int = 1
+) -> tuple[NDArray, NDArray]:
+    """Directions of the keypoints (K, 3) of octave `index`.
+
+    Returns
+    -------
+    angles : (K, 4) float64 array
+        In [0, 2 pi), in the order of the histogram's bins; only so many as found are set.
+    counts : (K,) int32 array
+        How many: 0 to 4.
+    """
+    angles, counts = np.zeros((len(places), scalar.MOST_ORIENTATIONS)), np.zeros(len(places), np.int32)
+
+    def band(first: int, last: int) -> None:
+        width = gradients.shape[3]
+        bins, parts = np.empty((2, width), np.uint32), np.empty((2, width))
+        _orient(gradients, places, values, 2.0**index, first, last, bins, parts, angles, counts)
+
+    run(band, bands(len(places), BAND), threads)
+    return angles, counts
+
+
+@njit(**INNER)
+def _share(
+    magnitudes: NDArray,
+    angles: NDArray,
+    first: int,
+    length: int,
+    x: float,
+    dy: float,
+    farthest: float,
+    spread: float,
+    bins: NDArray,
+    parts: NDArray,
 ) -> None:
-    """Histogram (36,) float64 of the directions around a keypoint, all in samples of the octave; overwritten."""
-    height, width = magnitudes.shape
+    """The two bins of each of `length` samples of a row, and its shares of them; 0 outside the circle."""
+    lower_bins, upper_bins, lower_parts, upper_parts = bins[0], bins[1], parts[0], parts[1]
+    offset = np.uint64(first)
+    for i in range(np.uint64(length)):  # runs in vector lanes
+        dx = np.float64(np.int32(i)) + (first - x)
+        distance = dx * dx + dy * dy
+        position = BINS * np.float64(angles[offset + i]) / scalar.TWO_PI
+        lower = np.floor(position - 0.5)
+        share = position - lower - 0.5
+        weight = _fast_exp(distance / spread, EXP_TABLE)
+        weight = weight if distance < farthest else 0.0
+        magnitude = np.float64(magnitudes[offset + i])
+        bin_ = np.int32(lower)
+        lower_bins[i] = bin_ if bin_ >= 0 else BINS - 1
+        upper_bins[i] = bin_ + 1 if bin_ < BINS - 1 else 0
+        lower_parts[i] = (1 - share) * magnitude * weight
+        upper_parts[i] = share * magnitude * weight
+
+
+@njit(**INNER)
+def _gather(
+    gradients: NDArray,
+    level: int,
+    x: float,
+    y: float,
+    sigma: float,
+    bins: NDArray,
+    parts: NDArray,
+    histogram: NDArray,
+) -> None:
+    """Histogram (36,) float64 of the directions around (x, y), all in samples of the octave."""
+    height, width = gradients.shape[2], gradients.shape[3]
     centre_x, centre_y = int(x + 0.5), int(y + 0.5)
     sigma_window = scalar.ORIENTATION_WINDOW * sigma
     radius = max(int(3.0 * sigma_window), 1)
-    histogram[:] = 0.0
+    spread, farthest = 2 * sigma_window * sigma_window, radius * radius + 0.6
+    for i in range(BINS):
+        histogram[i] = 0.0
     for row in range(max(centre_y - radius, 0), min(centre_y + radius, height - 1) + 1):
         dy = row - y
-        for column in range(max(centre_x - radius, 0), min(centre_x + radius, width - 1) + 1):
-            dx = column - x
-            distance_2 = dx * dx + dy * dy
-            if distance_2 >= radius * radius + 0.6:
-                continue
-            weight = _fast_exp(distance_2 / (2 * sigma_window * sigma_window), table)
-            magnitude = np.float64(magnitudes[row, column])
-            position = BINS * np.float64(angles[row, column]) / scalar.TWO_PI
-            bin_ = _floor(position - 0.5)
-            share = position - bin_ - 0.5
-            histogram[bin_ if bin_ >= 0 else BINS - 1] += (1 - share) * magnitude * weight
-            histogram[bin_ + 1 if bin_ < BINS - 1 else 0] += share * magnitude * weight
+        half = math.sqrt(max(farthest - dy * dy, 0.0)) + SLACK
+        first, last = max(math.ceil(x - half), 0), min(math.floor(x + half), width - 1)
+        length = min((last - first + 4) & -4, width - first)  # more, if there are, to fill vector lanes
+        magnitudes, angles = gradients[level, 0, row], gradients[level, 1, row]
+        _share(magnitudes, angles, first, length, x, dy, farthest, spread, bins, parts)
+        for i in range(np.uint64(length)):
+            histogram[bins[0, i]] += parts[0, i]
+            histogram[bins[1, i]] += parts[1, i]
 
 
-@njit(**COMPILE)
-def peaks(histogram: NDArray, angles: NDArray) -> int:
+@njit(**INNER)
+def _peaks(histogram: NDArray, angles: NDArray) -> int:
     """Directions of the peaks that reach 80 % of the highest, into angles (4,); returns how many."""
-    highest = 0.0
+    highest, count = 0.0, 0
     for i in range(BINS):
         highest = max(highest, histogram[i])
-    count = 0
     for i in range(BINS):
         here = histogram[i]
         before, after = histogram[i - 1 if i > 0 else BINS - 1], histogram[i + 1 if i < BINS - 1 else 0]
@@ -65,25 +126,23 @@ def peaks(histogram: NDArray, angles: NDArray) -> int:
 
 
 @njit(**COMPILE)
-def orientations(
+def _orient(
     gradients: NDArray,
     places: NDArray,
     values: NDArray,
-    index: int,
-    table: NDArray,
+    spacing: float,
+    first: int,
+    last: int,
+    bins: NDArray,
+    parts: NDArray,
     angles: NDArray,
     counts: NDArray,
 ) -> None:
-    """Directions of the keypoints of octave `index`: angles (K, 4) float64, and how many of them, (K,) int32.
-
-    gradients (levels, 2, h, w); places (K, 3) and values (K, 3) as `detect.refine` leaves them.
-    """
-    spacing = 2.0**index
+    """Directions of the keypoints first..last-1; bins (2, w) and parts (2, w) are room for the samples of a row."""
     histogram = np.empty(BINS, np.float64)
-    for k in range(len(places)):
-        magnitude, angle = gradients[places[k, 2], 0], gradients[places[k, 2], 1]
+    for k in range(first, last):
         x, y, sigma = values[k, 0] / spacing, values[k, 1] / spacing, values[k, 2] / spacing
-        gather(magnitude, angle, x, y, sigma, table, histogram)
+        _gather(gradients, places[k, 2], x, y, sigma, bins, parts, histogram)
         for _ in range(scalar.SMOOTHINGS):
             _smooth_histogram(histogram)
-        counts[k] = peaks(histogram, angles[k])
+        counts[k] = _peaks(histogram, angles[k])

@@ -1,72 +1,72 @@
 """The Gaussian scale space, and its gradients.
 
 Source: vl/sift.c (VLFeat 0.9.21), vl_sift_process_first_octave, vl_sift_process_next_octave, update_gradient;
-vl/imopv_sse2.c, _vl_imconvcol_vf_sse2. A sum of taps runs from the first pixel to the last in float32, columns first and
-then rows, as there: so levels are equal bit for bit.
+vl/imopv_sse2.c, _vl_imconvcol_vf_sse2. A sum of taps runs from the first pixel to the last in float32, columns first
+and then rows, as there: so levels are equal bit for bit.
 
-Conventions: an octave is (levels + 3, h, w) float32, level s = -1 at index 0; beyond the border the nearest pixel counts.
+Conventions: an octave is (levels + 3, h, w) float32, level s = -1 at index 0; beyond the border the nearest pixel
+counts.
 """
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from kernels.compiling import COMPILE, INLINE, INNER
 from kernels.sift import scalar
 from kernels.sift.geometry import base_taps, level_taps, octave_length
+from kernels.threads import bands, run
 
-COMPILE = {
-    "nogil": True,
-    "cache": True,
-    "error_model": "numpy",
-}  # and no fastmath: it changes sums and comparisons
+BAND = 64  # rows that one thread computes at a time
+TOGETHER = 4  # taps that are summed up in one pass over a row
 
-_fast_sqrt = njit(**COMPILE)(scalar.fast_sqrt)
-_fast_atan2 = njit(**COMPILE)(scalar.fast_atan2)
-_mod_2pi = njit(**COMPILE)(scalar.mod_2pi)
+_fast_sqrt = njit(**INLINE)(scalar.fast_sqrt)
+_fast_atan2 = njit(**INLINE)(scalar.fast_atan2)
+_mod_2pi = njit(**INLINE)(scalar.mod_2pi)
 
 
-@njit(**COMPILE)
-def _weigh(source: NDArray, starts: NDArray, taps: NDArray, target: NDArray) -> None:
-    """target[x] = sum over j of taps[j] * source[starts[j] + x], an odd number of taps, four in one go."""
-    n = target.size
-    first = taps.size & 3  # 1 or 3
-    a, b = source[starts[0] :][:n], source[starts[first >> 1] :][:n]
-    c = source[starts[first - 1] :][:n]
-    if first == 1:
-        for x in range(n):
-            target[x] = taps[0] * a[x]
-    else:
-        for x in range(n):
-            target[x] = taps[0] * a[x] + taps[1] * b[x] + taps[2] * c[x]
-    for j in range(first, taps.size, 4):
-        p, q, r, s = taps[j], taps[j + 1], taps[j + 2], taps[j + 3]
-        a, b = source[starts[j] :][:n], source[starts[j + 1] :][:n]
-        c, d = source[starts[j + 2] :][:n], source[starts[j + 3] :][:n]
-        for x in range(n):
-            target[x] = target[x] + p * a[x] + q * b[x] + r * c[x] + s * d[x]
+def first_level(image: NDArray, levels: int, first_octave: int, *, threads: int = 1) -> NDArray:
+    """Level -1 of the first octave, from the image (H, W) float32."""
+    base, taps = resampled(image, first_octave), base_taps(levels, first_octave)
+    if taps is None:
+        return base
+    smoothed = np.empty_like(base)
+    smooth(base, taps, smoothed, threads=threads)
+    return smoothed
 
 
-@njit(**COMPILE)
-def smooth(source: NDArray, taps: NDArray, first: int, last: int, target: NDArray) -> None:
-    """Rows first..last-1 of source (h, w), smoothed by taps along y and along x, into target."""
-    height, width = source.shape
-    radius = taps.size // 2
-    flat = source.reshape(source.size)
-    column_starts, row_starts = np.empty(taps.size, np.int64), np.arange(taps.size)
-    row = np.empty(width + 2 * radius, np.float32)
-    for y in range(first, last):
-        for j in range(taps.size):
-            column_starts[j] = min(max(y - radius + j, 0), height - 1) * width
-        _weigh(flat, column_starts, taps, row[radius : radius + width])
-        row[:radius] = row[radius]
-        row[radius + width :] = row[radius + width - 1]
-        _weigh(row, row_starts, taps, target[y])
+def octave_levels(lowest: NDArray, levels: int, *, threads: int = 1) -> NDArray:
+    """All levels of an octave (levels + 3, h, w), from level -1 of (h, w)."""
+    octave = np.empty((levels + 3, *lowest.shape), np.float32)
+    octave[0] = lowest
+    for s, taps in enumerate(level_taps(levels)):
+        smooth(octave[s], taps, octave[s + 1], threads=threads)
+    return octave
+
+
+def next_level(octave: NDArray) -> NDArray:
+    """Level -1 of the next octave: every other pixel of the level that is twice as smooth as level -1."""
+    return resampled(octave[-3], 1)
+
+
+def gradients(octave: NDArray, *, threads: int = 1) -> NDArray:
+    """Magnitude and angle in [0, 2 pi] of the levels 0 ... levels - 1: (levels, 2, h, w), h and w 2 or more."""
+    result = np.empty((len(octave) - 3, 2, *octave.shape[1:]), np.float32)
+
+    def band(s: int, first: int, last: int) -> None:
+        _polar_rows(octave[s + 1], first, last, np.empty(octave.shape[2], np.float32), result[s])
+
+    rows = bands(octave.shape[1], BAND)
+    run(band, ((s, *between) for s in range(len(result)) for between in rows), threads)
+    return result
 
 
 def resampled(image: NDArray, octave: int) -> NDArray:
     """Image (H, W) float32 as it enters an octave: doubled by linear interpolation, or every 2**octave-th pixel."""
     for _ in range(-octave):
-        image = _doubled(_doubled(image).T).T
+        image = _doubled(
+            _doubled(image).T
+        ).T  # differs from VLFeat: below octave -1 it mixes up height and width
     if octave > 0:
         height, width = (octave_length(length, octave) << octave for length in image.shape)
         image = image[: height : 1 << octave, : width : 1 << octave]
@@ -80,57 +80,75 @@ def _doubled(image: NDArray) -> NDArray:
     return doubled
 
 
-def first_level(image: NDArray, levels: int, first_octave: int) -> NDArray:
-    """Level -1 of the first octave, from the image (H, W) float32."""
-    base, taps = resampled(image, first_octave), base_taps(levels, first_octave)
-    if taps is None:
-        return base
-    smoothed = np.empty_like(base)
-    smooth(base, taps, 0, len(base), smoothed)
-    return smoothed
+def smooth(image: NDArray, taps: NDArray, target: NDArray, *, threads: int = 1) -> None:
+    """Convolve an image (h, w) float32 with an odd number of symmetric taps along y and along x, into target."""
+    radius, padding = taps.size // 2, -(taps.size - 1) % TOGETHER
+    padded = np.append(taps, np.zeros(padding, np.float32))  # a sum stays the same when 0 is added
+
+    def band(first: int, last: int) -> None:
+        row = np.zeros(image.shape[1] + 2 * radius + padding, np.float32)
+        _smooth_rows(image.reshape(-1), *image.shape, padded, radius, first, last, row, target.reshape(-1))
+
+    run(band, bands(len(image), BAND), threads)
 
 
-def octave_levels(lowest: NDArray, levels: int) -> NDArray:
-    """All levels of an octave (levels + 3, h, w), from level -1 of (h, w)."""
-    octave = np.empty((levels + 3, *lowest.shape), np.float32)
-    octave[0] = lowest
-    for s, taps in enumerate(level_taps(levels)):
-        smooth(octave[s], taps, 0, len(lowest), octave[s + 1])
-    return octave
-
-
-def next_level(octave: NDArray) -> NDArray:
-    """Level -1 of the next octave: every other pixel of the level that is twice as smooth as level -1."""
-    return resampled(octave[-3], 1)
+@njit(**INNER)
+def _weigh(
+    source: NDArray, first: int, last: int, stride: int, taps: NDArray, target: NDArray, at: int, length: int
+) -> None:
+    """target[at + x] = sum over j of taps[j] * source[x + stride * k], where k is first + j, but within 0 and last."""
+    o, n = np.uint64(at), np.uint64(length)  # unsigned: no test for indices below 0
+    tap, a = taps[0], np.uint64(max(first, 0) * stride)
+    for x in range(n):
+        target[o + x] = tap * source[a + x]
+    for j in range(1, taps.size, TOGETHER):
+        p, q, r, s = taps[j], taps[j + 1], taps[j + 2], taps[j + 3]
+        k = first + j
+        a = np.uint64(min(max(k, 0), last) * stride)
+        b = np.uint64(min(max(k + 1, 0), last) * stride)
+        c = np.uint64(min(max(k + 2, 0), last) * stride)
+        d = np.uint64(min(max(k + 3, 0), last) * stride)
+        for x in range(n):  # runs in vector lanes
+            target[o + x] = (
+                target[o + x] + p * source[a + x] + q * source[b + x] + r * source[c + x] + s * source[d + x]
+            )
 
 
 @njit(**COMPILE)
-def _polar_row(across: NDArray, down: NDArray, magnitudes: NDArray, angles: NDArray) -> None:
-    for x in range(across.size):  # runs in vector lanes
-        dx, dy = across[x], down[x]
-        magnitudes[x] = _fast_sqrt(dx * dx + dy * dy)
-        angles[x] = _mod_2pi(np.float32(_fast_atan2(dy, dx) + scalar.TWO_PI))
+def _smooth_rows(
+    image: NDArray,
+    height: int,
+    width: int,
+    taps: NDArray,
+    radius: int,
+    first: int,
+    last: int,
+    row: NDArray,
+    target: NDArray,
+) -> None:
+    """Rows first..last-1 of a flat image, smoothed along y into row, which has room on both sides, then along x."""
+    start, step = np.int64(0), np.int64(1)  # not literals, for which _weigh would be compiled once more
+    for y in range(first, last):
+        _weigh(image, y - radius, height - 1, width, taps, row, radius, width)
+        left, right = row[radius], row[radius + width - 1]
+        for x in range(radius):
+            row[x] = left
+            row[radius + width + x] = right
+        _weigh(row, start, taps.size, step, taps, target, y * width, width)
 
 
 @njit(**COMPILE)
-def polar(level: NDArray, first: int, last: int, magnitudes: NDArray, angles: NDArray) -> None:
-    """Gradients of the rows first..last-1 of a level (h, w), at least 2 x 2: magnitude and angle in [0, 2 pi]."""
+def _polar_rows(level: NDArray, first: int, last: int, across: NDArray, polar: NDArray) -> None:
+    """Gradients of the rows first..last-1 of a level (h, w) into polar (2, h, w); across is room for one row."""
     height, width = level.shape
-    across, down = np.empty(width, np.float32), np.empty(width, np.float32)
     for y in range(first, last):
         row, above, below = level[y], level[max(y - 1, 0)], level[min(y + 1, height - 1)]
-        half = scalar.HALF if 0 < y < height - 1 else scalar.ONE
-        for x in range(width):
-            down[x] = half * (below[x] - above[x])
+        magnitudes, angles = polar[0, y], polar[1, y]
         for x in range(1, width - 1):
             across[x] = scalar.HALF * (row[x + 1] - row[x - 1])
         across[0], across[width - 1] = row[1] - row[0], row[width - 1] - row[width - 2]
-        _polar_row(across, down, magnitudes[y], angles[y])
-
-
-def gradients(octave: NDArray) -> NDArray:
-    """Gradients of the levels 0 ... levels - 1 of an octave (levels + 3, h, w): (levels, 2, h, w)."""
-    result = np.empty((len(octave) - 3, 2, *octave.shape[1:]), np.float32)
-    for level, (magnitudes, angles) in zip(octave[1:], result, strict=False):
-        polar(level, 0, len(level), magnitudes, angles)
-    return result
+        half = scalar.HALF if 0 < y < height - 1 else scalar.ONE
+        for x in range(width):  # runs in vector lanes
+            dx, dy = across[x], half * (below[x] - above[x])
+            magnitudes[x] = _fast_sqrt(dx * dx + dy * dy)
+            angles[x] = _mod_2pi(np.float32(_fast_atan2(dy, dx) + scalar.TWO_PI))
