@@ -178,7 +178,7 @@ def train(
                 "--images is missing; give a folder, a text file of paths, .tar shards or a glob"
             )
         elif representation_name is None:
-            raise ValueError(f"REPRESENTATION is missing; choose one of {', '.join(REPRESENTATIONS)}")
+            raise ValueError("REPRESENTATION is missing; decoders list shows those there are")
         else:
             config = TrainConfig(**given)
         result = training.train(config, out, resume=resume, quiet=quiet, processes=processes)

@@ -78,7 +78,7 @@ class FeatureCache:
     def _keep(self, path: Path, features: np.ndarray) -> None:
         try:
             with contextlib.suppress(FileNotFoundError):  # the folder may be deleted at any time
-                self._write(path, _packed(features))
+                self._write(path, _packed(path.stem, features))
         except OSError as error:
             self._limit = 0
             warnings.warn(f"{path}: {error.strerror}; no more features are kept", stacklevel=2)
@@ -111,12 +111,12 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
-def _packed(features: np.ndarray) -> bytes:
+def _packed(key: str, features: np.ndarray) -> bytes:
     bits = np.ascontiguousarray(features, np.float32).view(np.uint32).ravel()
     mask = bits != 0  # of the bits, so that -0 stays -0
     tensors = {"mask": np.packbits(mask), "values": bits[mask]}
     check = zlib.crc32(tensors["values"], zlib.crc32(tensors["mask"]))
-    metadata = {"shape": json.dumps(features.shape), "crc32": str(check)}
+    metadata = {"key": key, "shape": json.dumps(features.shape), "crc32": str(check)}
     return safetensors.numpy.save(tensors, metadata=metadata)
 
 
@@ -127,7 +127,7 @@ def _read(path: Path) -> np.ndarray | None:
             mask, values, metadata = file.get_tensor("mask"), file.get_tensor("values"), file.metadata()
         shape = tuple(json.loads(metadata["shape"]))
         whole = int(metadata["crc32"]) == zlib.crc32(values, zlib.crc32(mask))
-        if not whole or mask.size != -(-math.prod(shape) // 8):
+        if metadata["key"] != path.stem or not whole or mask.size != -(-math.prod(shape) // 8):
             return None
         bits = np.zeros(math.prod(shape), np.uint32)
         bits[np.unpackbits(mask, count=bits.size).view(bool)] = values

@@ -136,7 +136,7 @@ def _lost_named() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise ConnectionError(f"{_LOST} ({str(error).splitlines()[0]})") from error
+        raise ConnectionError(_LOST) from error
 
 
 def choose_device(name: str, processes: Processes = ALONE) -> torch.device:
