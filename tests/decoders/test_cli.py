@@ -73,7 +73,9 @@ def test_train_options_are_the_config_s_fields() -> None:
 
     options = {parameter.name for parameter in main.commands["train"].params}
     fields = set(TrainConfig.__dataclass_fields__)
-    assert options - {"more", "out", "resume", "quiet", "representation_name"} == fields - {"representation"}
+    assert options - {"more", "out", "resume", "repeat", "quiet", "representation_name"} == fields - {
+        "representation"
+    }
 
 
 def test_train_help_states_the_config_s_defaults() -> None:
