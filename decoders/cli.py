@@ -117,6 +117,12 @@ def list_command(table: str | None, width: float, net: str | None, as_json: bool
     type=click.Choice(["fp32", "bf16"]),
     help="bf16: products of bfloat16 numbers, for GPUs.  [fp32]",
 )
+@click.option(
+    "--channels-last",
+    is_flag=True,
+    default=None,
+    help="Maps in memory pixel by pixel: for GPUs; slower on CPUs.",
+)
 @click.option("--compile", is_flag=True, default=None, help="Run the network as torch.compile makes it.")
 @click.option("--device", help="auto, cpu, cuda or cuda:N.  [auto]")
 @click.option("--workers", type=int, help="Loader threads of each process.  [2]")
