@@ -229,22 +229,37 @@ def invert(
         raise ValueError("none of the pictures can be read")
 
 
-@main.command(epilog="Example: decoders export runs/hog -o hog.onnx --precision fp16")
+@main.command(epilog="Example: decoders export runs/hog -o hog.onnx --precision fp16 --pipeline")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The .onnx file.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True)
+@click.option("--pipeline", is_flag=True, help="From photographs to pictures, the features inside.")
+@click.option("--calibrate", multiple=True, metavar="SRC", help="Pictures to measure the error on.  [demo's]")
+@click.option("--max-extra-error", type=float, default=0.5, show_default=True, help="Over torch's, in %.")
+@net_option
 @quiet_option
-def export(run: Path, out: Path, precision: str, quiet: bool) -> None:
+def export(
+    run: Path,
+    out: Path,
+    precision: str,
+    pipeline: bool,
+    calibrate: tuple[str, ...],
+    max_extra_error: float,
+    net: str | None,
+    quiet: bool,
+) -> None:
     """Write the decoder of a run folder as one .onnx file with its card, after comparing it with torch."""
-    from decoders.checkpoints import load_run
-    from export.to_onnx import export_decoder
+    from export.from_run import export_run
+    from export.to_onnx import ExportOptions
 
-    decoder, card = load_run(run)
-    card = export_decoder(decoder, card, out, precision=precision)
+    kind = "pipeline" if pipeline else "decoder"
+    options = ExportOptions(precision, kind, max_extra_error=max_extra_error / 100)
+    found = export_run(run, out, options, calibrate=calibrate, net=net or "")["export"]
     if not quiet:
-        difference = card["export"]["largest_difference"]
         click.echo(
-            f"{out}: {out.stat().st_size} bytes, {precision}, at most {difference:.2g} grey levels from torch"
+            f"{out}: {out.stat().st_size} bytes, {precision}, at most {found['largest_difference']:.2g} grey levels "
+            f"from torch; error {found['calibration']['error']:.4f} on {found['calibration']['pictures']} pictures, "
+            f"torch's {found['calibration']['torch_error']:.4f}"
         )
 
 
@@ -316,6 +331,8 @@ def open_model(model: str, net: str | None = None) -> Model:
         path = PRETRAINED / f"{model}.onnx"
     session = export.load(path)
     card = session.card
+    if session.takes != "features":
+        raise ValueError(f"{path}: a pipeline, which takes {session.takes}; give a file of its decoder alone")
     if card.get("autoencoder"):
         raise ValueError(f"{path}: the decoder of an autoencoder, without its encoder; use its run folder")
     recorded = card.get("net")

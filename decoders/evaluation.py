@@ -73,10 +73,11 @@ def reconstruct(decode: Decode, representation: Representation, images: np.ndarr
     height, width = images.shape[1:3]
     for start in range(0, len(images), _BATCH):
         decoded = decode(representation.extract(to_batch(images[start : start + _BATCH])))
-        yield decoded if decoded.shape[2:] == (height, width) else _enlarge(decoded, height, width)
+        yield decoded if decoded.shape[2:] == (height, width) else enlarge(decoded, height, width)
 
 
-def _enlarge(pictures: np.ndarray, height: int, width: int) -> np.ndarray:
+def enlarge(pictures: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(N, 3, H, W) float32 pictures enlarged bilinearly to (N, 3, height, width)."""
     planes = pictures.reshape(-1, *pictures.shape[2:])
     enlarged = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) for plane in planes]
     return np.stack(enlarged).reshape(*pictures.shape[:2], height, width)

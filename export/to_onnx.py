@@ -1,44 +1,81 @@
-"""Write a torch module as one ONNX file that carries its card.
+"""Write a decoder, or a pipeline around it, as one ONNX file that carries its card, recorded answers and a seal.
 
-Nothing is written unless the file's outputs equal torch's: see `export.verify`.
+Nothing is written unless the file's outputs equal torch's and its reconstruction error is torch's, within limits: see
+`export.verify`.
 """
 
-import base64
-import contextlib
+import dataclasses
 import hashlib
-import io
 import json
-import logging
-import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
-import torch
 
 from caffe_port.files import replacing
 from caffe_port.versions import versions
 from decoders.model import Decoder
-from export.graphs import GRAPHS, Graph
-from export.rewrite import PRECISIONS
-from export.session import ANSWERS_FIELD, CARD_FIELD
-from export.verify import largest_difference
+from decoders.representations import Representation
+from export.card import ANSWERS_FIELD, CARD_FIELD, write_answers
+from export.decoder_graph import upconvolution_forms
+from export.graphs import GRAPHS, Graph, Subject
+from export.model_file import MAX_FILE_BYTES, sealed
+from export.precision import PRECISIONS
+from export.verify import compare, reconstruction_cost
+from export.writer import OPSET
+
+_ANSWERS = 2  # recorded pictures
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """How a file is written.
+
+    Attributes
+    ----------
+    precision : a name in `PRECISIONS`.
+    kind : a name in `GRAPHS`: ``decoder``, or ``pipeline`` from photographs to pictures.
+    form : a name in `upconvolution.FORMS` for all up-convolutions; by default each gets the fastest.
+    max_extra_error : by how much the normalised reconstruction error may exceed torch's, relative to it.
+    """
+
+    precision: str = "fp32"
+    kind: str = "decoder"
+    form: str = ""
+    max_extra_error: float = 0.005
+
+    def __post_init__(self) -> None:
+        for name, value, table in (("precision", self.precision, PRECISIONS), ("kind", self.kind, GRAPHS)):
+            if value not in table:
+                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(table)}")
+        if not self.max_extra_error >= 0:
+            raise ValueError(f"max_extra_error is {self.max_extra_error}; it must be at least 0")
 
 
 def export_decoder(
-    decoder: Decoder, card: dict[str, Any], path: Path, *, precision: str = "fp32"
+    decoder: Decoder,
+    representation: Representation,
+    card: dict[str, Any],
+    path: Path,
+    *,
+    calibration: Sequence[np.ndarray],
+    options: ExportOptions = ExportOptions(),
 ) -> dict[str, Any]:
-    """Write a decoder as ``path``: features in, pictures (N, 3, H, W) float32 RGB 0..255 out.
+    """Write a decoder as ``path``.
 
-    The batch is free, and so are height and width where the decoder is fully convolutional.
+    It takes ``features`` (or ``photographs``) and gives ``images`` (N, H, W, 3) uint8 and ``pictures`` (N, 3, H, W)
+    float32, RGB 0..255. The batch is free, and so are height and width where the decoder is fully convolutional.
 
     Parameters
     ----------
     decoder : trained, on the CPU.
-    card : what made it; an ``export`` entry is added.
+    representation : what it inverts.
+    card : what made it; entries that the session needs, and ``export``, are added.
     path : of the file; overwritten only by a whole and verified one.
-    precision : ``fp32``, or ``fp16`` weights (computed with as float32).
+    calibration : at least two photographs (H, W, 3) uint8 RGB of any size: the reconstruction error is measured on
+        them.
 
     Returns
     -------
@@ -46,92 +83,59 @@ def export_decoder(
 
     Raises
     ------
-    ValueError : if the precision is unknown, or the outputs differ from torch's by more than the precision allows.
+    ValueError : if the precision does not suit, there is no such pipeline, or the outputs or the reconstruction error
+        differ from torch's by more than is allowed.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}")
-    graph = GRAPHS["decoder"]
-    model = PRECISIONS[precision].rewrite(_trace(graph, decoder))
-    card = card | {
-        "feature_multiple": graph.feature_multiple(decoder),
-        "weights_sha256": weights_hash(decoder),
-        "export": {
-            "precision": precision,
-            "opset": graph.opset,
-            "versions": versions(),
-        },
+    graph, precision = GRAPHS[options.kind], PRECISIONS[options.precision]
+    subject = Subject(decoder, representation, options.form)
+    model = precision.rewrite(graph.write(subject))
+    onnx.checker.check_model(model, full_check=True)
+    answers = _answers(graph, subject)
+    card = (
+        card
+        | graph.facts(subject)
+        | {"kind": options.kind, "sealed": True, "weights_sha256": weights_hash(decoder)}
+    )
+    card["export"] = {
+        "precision": options.precision,
+        "opset": OPSET,
+        "upconvolutions": upconvolution_forms(decoder, options.form),
+        "versions": versions(),
     }
     with replacing(path) as file:
-        answers = _answers(graph, decoder)
-        _save(model, card, answers, file)
-        difference = largest_difference(decoder, graph, Path(file.name))
-        allowed = PRECISIONS[precision].tolerance
-        if difference > allowed:
+        save(model, card, answers, file, path)
+        written = Path(file.name)
+        try:
+            comparison = compare(written, graph, subject, precision.tolerance)
+            cost = reconstruction_cost(written, graph, subject, calibration)
+        except ValueError as error:
+            raise ValueError(f"{path}: not written; {str(error).removeprefix(f'{written}: ')}") from error
+        if cost["extra_error"] > options.max_extra_error:
             raise ValueError(
-                f"{path}: not written; its pictures differ from torch's by {difference:.3g} grey levels, "
-                f"{precision} allows {allowed}"
+                f"{path}: not written; {options.precision} raises the reconstruction error on {cost['pictures']} "
+                f"pictures from {cost['torch_error']:.4f} to {cost['error']:.4f}, by "
+                f"{100 * cost['extra_error']:.2g} %; --max-extra-error allows {100 * options.max_extra_error:g} %"
             )
-        card["export"] |= {"largest_difference": difference, "tolerance": allowed}
-        _save(model, card, answers, file)
+        card["export"] |= {**comparison, "tolerance": precision.tolerance, "calibration": cost}
+        save(model, card, answers, file, path)
     return card
 
 
-def _trace(graph: Graph, decoder: Decoder) -> onnx.ModelProto:
-    """The module's graph as torch's exporter writes it, with the names and free axes of the row in `GRAPHS`."""
-    module = graph.module(decoder)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.inference_mode(False):
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        program = torch.onnx.export(
-            module,
-            (graph.example(decoder, batch=2),),
-            dynamo=True,
-            input_names=[graph.input],
-            output_names=[graph.output],
-            dynamic_shapes=graph.axes(decoder),
-            opset_version=graph.opset,
-            external_data=False,
-            optimize=True,
-        )
-    return _without_traces(program.model_proto)
+def _answers(graph: Graph, subject: Subject) -> str:
+    """Inputs and torch's pictures of them, to be asked again where the file runs: of the smallest size there is."""
+    inputs = graph.examples(subject, _ANSWERS, 1)[0]
+    images = np.rint(graph.reference(subject, inputs)).astype(np.uint8).transpose(0, 2, 3, 1)
+    return write_answers({graph.takes: inputs, "images": images})
 
 
-def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without the exporter's notes, which quote source lines and their paths on this machine."""
-    graph = model.graph
-    for part in (
-        model,
-        graph,
-        *graph.node,
-        *graph.initializer,
-        *graph.input,
-        *graph.output,
-        *graph.value_info,
-    ):
-        del part.metadata_props[:]
-        part.doc_string = ""
-    return model
-
-
-def _answers(graph: Graph, decoder: Decoder) -> dict[str, Any]:
-    """Features and torch's pictures of them, to be asked again where the file runs; small where sizes are free."""
-    features = graph.example(decoder, batch=1, seed=1).numpy()
-    step = graph.feature_multiple(decoder)
-    features = np.ascontiguousarray(features[:, :, :step, :step]) if step else features
-    pictures = np.rint(decoder.decode_numpy(features)).astype(np.uint8).transpose(0, 2, 3, 1)
-    return {
-        name: {"shape": values.shape, "data": base64.b64encode(values.tobytes()).decode()}
-        for name, values in (("features", features), ("pictures", pictures))
-    }
-
-
-def _save(model: onnx.ModelProto, card: dict[str, Any], answers: dict[str, Any], file: BinaryIO) -> None:
-    fields = {CARD_FIELD: json.dumps(card, ensure_ascii=False), ANSWERS_FIELD: json.dumps(answers)}
+def save(model: onnx.ModelProto, card: dict[str, Any], answers: str, file: BinaryIO, path: Path) -> None:
+    fields = {CARD_FIELD: json.dumps(card, ensure_ascii=False), ANSWERS_FIELD: answers}
     onnx.helper.set_model_props(model, fields)
-    onnx.checker.check_model(model, full_check=True)
+    if model.ByteSize() > MAX_FILE_BYTES - 1024:
+        raise ValueError(f"{path}: not written; {model.ByteSize()} bytes, and an ONNX file has at most 2 GiB")
     file.seek(0)
     file.truncate()
-    file.write(model.SerializeToString())
+    file.write(sealed(model.SerializeToString()))
     file.flush()
 
 

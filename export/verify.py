@@ -1,75 +1,103 @@
 """Compare an exported file, on the ONNX Runtime at hand, with the torch module it came from."""
 
-import collections
-import hashlib
-import math
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import onnx
-import torch
+import numpy as np
 
-from decoders.model import Decoder
+from decoders.evaluation import enlarge
+from decoders.images import to_batch
+from decoders.metrics import distances, mean_pairwise_distance
 from export import session
-from export.graphs import Graph
+from export.card import OUTPUTS
+from export.graphs import Graph, Subject
+from export.model_file import read_model_file
 
 BATCHES = (1, 3)
-SCALES = (1, 2)  # heights of the feature map, in its own height
 
 
-def largest_difference(decoder: Decoder, graph: Graph, path: Path) -> float:
-    """Run both on random features of several batch sizes and, where they are free, several heights.
+def compare(path: Path, graph: Graph, subject: Subject, tolerance: float | None) -> dict[str, Any]:
+    """Run both on random inputs of several batches and, where they are free, several sizes.
+
+    Parameters
+    ----------
+    tolerance : largest difference of a pixel allowed, in grey levels of 0..255; None allows any.
 
     Returns
     -------
-    Largest absolute difference of a pixel value, in grey levels of 0..255.
+    ``largest_difference`` of a pixel in grey levels, and ``compared``: the shapes of the inputs.
 
     Raises
     ------
-    ValueError : if a shape differs.
+    ValueError : if names, shapes or values differ; the text says which, and for which input.
     """
-    running = session.load(path)
-    worst = 0.0
+    model = read_model_file(path.read_bytes(), str(path))
+    if (model.inputs, model.outputs) != ((graph.takes,), OUTPUTS):
+        raise ValueError(
+            f"its inputs are {', '.join(model.inputs)} and its outputs {', '.join(model.outputs)}; they should be "
+            f"{graph.takes}, and {', '.join(OUTPUTS)}"
+        )
+    running = session.load(path, device="cpu")
+    worst, compared = 0.0, []
     for batch in BATCHES:
-        for scale in SCALES if graph.feature_multiple(decoder) else SCALES[:1]:
-            features = graph.example(decoder, batch=batch, scale=scale, seed=batch * 10 + scale)
-            with torch.inference_mode():
-                expected = decoder.decode(features).numpy()
-            found = running.pictures(features.numpy())
-            if found.shape != expected.shape:
+        for inputs in graph.examples(subject, batch, batch):
+            difference = _difference(running, graph, subject, inputs)
+            if tolerance is not None and not difference <= tolerance:
                 raise ValueError(
-                    f"{path}: output has shape {found.shape}, torch's {expected.shape}; not exported"
+                    f"its pictures of {graph.takes} {inputs.shape} differ from torch's by {difference:.3g} grey "
+                    f"levels; {tolerance} are allowed"
                 )
-            worst = max(worst, float(abs(found - expected).max()))
-    return worst
+            worst = max(worst, difference)
+            compared.append(list(inputs.shape))
+    return {"largest_difference": worst, "compared": compared}
 
 
-def check(path: Path) -> dict[str, Any]:
-    """What a file holds, and how far its answers on this machine are from those recorded when it was exported.
+def _difference(running: session.OnnxDecoder, graph: Graph, subject: Subject, inputs: np.ndarray) -> float:
+    """Largest difference of a pixel from torch; the bytes must be the pictures, rounded."""
+    expected = graph.reference(subject, inputs)
+    pictures, images = running.pictures(inputs), running(inputs)
+    if pictures.shape != expected.shape:
+        raise ValueError(
+            f"its pictures of {graph.takes} {inputs.shape} have the shape {pictures.shape}, torch's {expected.shape}"
+        )
+    if not np.array_equal(images, np.rint(pictures).astype(np.uint8).transpose(0, 2, 3, 1)):
+        raise ValueError(f"its images of {graph.takes} {inputs.shape} are not its pictures, rounded")
+    return float(np.abs(pictures - expected).max())
+
+
+def reconstruction_cost(
+    path: Path, graph: Graph, subject: Subject, photographs: Sequence[np.ndarray]
+) -> dict[str, Any]:
+    """Normalised reconstruction error of a file and of torch on the same photographs, (H, W, 3) uint8 RGB.
 
     Returns
     -------
-    JSON values: ``file``, ``bytes``, ``sha256``, ``operators`` (name -> count), ``parameters``, ``largest_difference``
-    (grey levels, between rounded pictures), ``allowed_difference``, ``passed`` and ``card``.
+    ``pictures``, ``error``, ``torch_error`` and ``extra_error``, which is (error - torch_error) / torch_error.
 
     Raises
     ------
-    FileNotFoundError, ValueError : if it is not a file that `export.load` opens, or records no answers.
+    ValueError : if there are fewer than two photographs, or all are equal.
     """
-    decoder = session.load(path)
-    features, pictures = decoder.recorded()
-    difference = int(abs(decoder(features).astype(int) - pictures).max())
-    allowed = 1 + int(decoder.card["export"]["tolerance"])  # rounding can turn any difference into one level
-    data = path.read_bytes()
-    graph = onnx.load_model_from_string(data).graph
+    running = session.load(path, device="cpu")
+    originals = np.stack([subject.representation.framing.centre(photograph) for photograph in photographs])
+    normaliser = mean_pairwise_distance(originals)
+    if normaliser == 0:
+        raise ValueError("all calibration pictures are equal; give different ones")
+    inputs = graph.inputs(subject, photographs)
+    error, torch_error = (
+        _error(np.concatenate([decode(batch) for batch in inputs]), originals, normaliser)
+        for decode in (running.pictures, functools.partial(graph.reference, subject))
+    )
     return {
-        "file": str(path),
-        "bytes": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "operators": dict(collections.Counter(node.op_type for node in graph.node)),
-        "parameters": sum(math.prod(tensor.dims) for tensor in graph.initializer),
-        "largest_difference": difference,
-        "allowed_difference": allowed,
-        "passed": difference <= allowed,
-        "card": decoder.card,
+        "pictures": len(originals),
+        "error": error,
+        "torch_error": torch_error,
+        "extra_error": error / torch_error - 1,
     }
+
+
+def _error(pictures: np.ndarray, originals: np.ndarray, normaliser: float) -> float:
+    enlarged = enlarge(pictures, *originals.shape[1:3])
+    return float(distances(to_batch(originals), enlarged).mean() / normaliser)

@@ -58,7 +58,7 @@ def _power(p: PowerSpec, x: torch.Tensor) -> torch.Tensor:
     return _raise(x if p.shift == 0 else x + p.shift, p.power)
 
 
-def _log_of_base(p: ExpSpec, field: str) -> np.float32:
+def log_of_base(p: ExpSpec, field: str) -> np.float32:
     """Natural logarithm of the base, in single precision."""
     if p.base == -1:
         return np.float32(1)
@@ -69,13 +69,13 @@ def _log_of_base(p: ExpSpec, field: str) -> np.float32:
 
 def _read_exp(layer: Message) -> ExpSpec:
     spec = read_spec(ExpSpec, "ExpParameter", layer.get("exp_param", {}))
-    _log_of_base(spec, "exp_param")
+    log_of_base(spec, "exp_param")
     return spec
 
 
 def _read_log(layer: Message) -> ExpSpec:
     spec = read_spec(ExpSpec, "LogParameter", layer.get("log_param", {}))
-    if _log_of_base(spec, "log_param") == 0:
+    if log_of_base(spec, "log_param") == 0:
         raise ConversionError(
             "field 'log_param.base' is 1, whose logarithm is 0; any other positive base is allowed"
         )
@@ -84,7 +84,7 @@ def _read_log(layer: Message) -> ExpSpec:
 
 def _exp(p: ExpSpec, x: torch.Tensor) -> torch.Tensor:
     with np.errstate(all="ignore"):
-        inner = float(_log_of_base(p, "exp_param") * np.float32(p.scale))
+        inner = float(log_of_base(p, "exp_param") * np.float32(p.scale))
         base, shift = np.float32(p.base), np.float32(p.shift)
         outer = float(np.exp(shift) if p.base == -1 else np.power(base, shift)) if p.shift else 1.0
     y = torch.exp(x if inner == 1 else x * inner)
@@ -92,7 +92,7 @@ def _exp(p: ExpSpec, x: torch.Tensor) -> torch.Tensor:
 
 
 def _log(p: ExpSpec, x: torch.Tensor) -> torch.Tensor:
-    outer = float(np.float32(1) / _log_of_base(p, "log_param"))
+    outer = float(np.float32(1) / log_of_base(p, "log_param"))
     x = x if p.scale == 1 else x * p.scale
     y = torch.log(x if p.shift == 0 else x + p.shift)
     return y if outer == 1 else y * outer

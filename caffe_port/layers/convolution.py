@@ -83,7 +83,7 @@ def _read_deconvolution(layer: Message) -> ConvolutionSpec:
     )
 
 
-def _windows(p: ConvolutionSpec, shape: Shape) -> tuple[int, list[tuple[int, int, int, int]]]:
+def windows_of(p: ConvolutionSpec, shape: Shape) -> tuple[int, list[tuple[int, int, int, int]]]:
     """The channel axis, and kernel, stride, pad and dilation of each spatial axis."""
     axis = axis_of(p.axis, shape, "convolution_param.axis")
     axes = len(shape) - axis - 1
@@ -119,7 +119,7 @@ def _check_group(p: ConvolutionSpec, channels: int) -> None:
 
 def _conv_shape(p: ConvolutionSpec, bottoms: Sequence[Shape], tops: int) -> list[Shape]:
     shape = same(bottoms)
-    axis, windows = _windows(p, shape)
+    axis, windows = windows_of(p, shape)
     _check_group(p, shape[axis])
     sizes = (convolved(size, *window) for size, window in zip(shape[axis + 1 :], windows, strict=True))
     return [(*shape[:axis], p.num_output, *sizes)] * tops
@@ -127,7 +127,7 @@ def _conv_shape(p: ConvolutionSpec, bottoms: Sequence[Shape], tops: int) -> list
 
 def _deconv_shape(p: ConvolutionSpec, bottoms: Sequence[Shape], tops: int) -> list[Shape]:
     shape = same(bottoms)
-    axis, windows = _windows(p, shape)
+    axis, windows = windows_of(p, shape)
     _check_group(p, shape[axis])
     sizes = [deconvolved(size, *window) for size, window in zip(shape[axis + 1 :], windows, strict=True)]
     if p.output_size is not None:
@@ -155,7 +155,7 @@ def _check_output(
 
 
 def _blobs(p: ConvolutionSpec, shape: Shape, outer: int, inner: int) -> list[BlobSpec]:
-    _, windows = _windows(p, shape)
+    _, windows = windows_of(p, shape)
     weight = BlobSpec((outer, inner // p.group, *(window[0] for window in windows)), p.weight_filler)
     return [weight, BlobSpec((p.num_output,), p.bias_filler)][: 1 + p.bias_term]
 
@@ -188,7 +188,7 @@ def _each(
     p: ConvolutionSpec, bottoms: Tensors, blobs: Tensors, shapes: Sequence[Shape], deconv: bool
 ) -> list[Any]:
     """Every bottom through the same weights, as (batch, channels, at least one spatial axis)."""
-    axis, windows = _windows(p, tuple(bottoms[0].shape))
+    axis, windows = windows_of(p, tuple(bottoms[0].shape))
     lead, spatial = bottoms[0].shape[:axis], bottoms[0].shape[axis + 1 :]
     weight, bias = blobs[0], blobs[1] if p.bias_term else None
     if not spatial:
@@ -225,7 +225,7 @@ def _deconvolve(
 
 def _columns_shape(p: ConvolutionSpec, bottoms: Sequence[Shape], tops: int) -> list[Shape]:
     shape = bottoms[0]
-    axis, windows = _windows(p, shape)
+    axis, windows = windows_of(p, shape)
     if not windows:
         raise ConversionError(f"field 'convolution_param.axis': {show(shape)} has no axis after it")
     channels = shape[axis] * math.prod(window[0] for window in windows)
@@ -239,7 +239,7 @@ def _columns(
     """Channel (c, kernel position) of the top at an output position is the bottom's value under that
     position.
     """
-    axis, windows = _windows(p, tuple(bottoms[0].shape))
+    axis, windows = windows_of(p, tuple(bottoms[0].shape))
     x = bottoms[0].reshape(-1, *bottoms[0].shape[axis:])
     x = F.pad(x, [pad for window in reversed(windows) for pad in (window[2],) * 2])
     for position, (kernel, stride, _, dilation) in enumerate(windows):

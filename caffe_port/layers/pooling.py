@@ -87,7 +87,7 @@ def _kernel(p: PoolingSpec, size: Sequence[int]) -> list[int]:
     return [min(k, have + pad) for k, have, pad in zip(kernel, size, p.pad, strict=True)]
 
 
-def _windows(
+def whole_windows(
     p: PoolingSpec, size: Sequence[int], windows: Sequence[int]
 ) -> tuple[list[int], list[int], list[int]]:
     """Kernel, stride, and the padding for F.pad (left, right, top, bottom; less than 0 crops) that makes
@@ -104,7 +104,7 @@ def _windows(
 def _max(p: PoolingSpec, x: torch.Tensor, shape: Shape, mask: bool) -> list[torch.Tensor]:
     """MAX pooling, and the flat h * w index of each maximum (-1 where nothing is greater than -FLT_MAX)."""
     lowest = max(-FLT_MAX, torch.finfo(x.dtype).min)
-    kernel, stride, room = _windows(p, x.shape[2:], shape[2:])
+    kernel, stride, room = whole_windows(p, x.shape[2:], shape[2:])
 
     def pool(x: torch.Tensor) -> list[torch.Tensor]:
         padded = F.pad(x, room, value=lowest) if any(room) else x
@@ -129,7 +129,7 @@ def _max(p: PoolingSpec, x: torch.Tensor, shape: Shape, mask: bool) -> list[torc
 
 
 def _average(p: PoolingSpec, x: torch.Tensor, shape: Shape) -> torch.Tensor:
-    kernel, stride, room = _windows(p, x.shape[2:], shape[2:])
+    kernel, stride, room = whole_windows(p, x.shape[2:], shape[2:])
     if not any(room):
         return F.avg_pool2d(x, kernel, stride)
     heights, widths = (
@@ -143,7 +143,7 @@ def _average(p: PoolingSpec, x: torch.Tensor, shape: Shape) -> torch.Tensor:
 
 def _stochastic(p: PoolingSpec, x: torch.Tensor, shape: Shape) -> torch.Tensor:
     """Each value weighted by itself: sum of squares over sum, 0 where the sum is not positive."""
-    kernel, stride, room = _windows(p, x.shape[2:], shape[2:])
+    kernel, stride, room = whole_windows(p, x.shape[2:], shape[2:])
     padded = F.pad(x, room)
     total, squares = (
         F.avg_pool2d(values, kernel, stride, divisor_override=1) for values in (padded, padded**2)

@@ -91,7 +91,7 @@ def test_train_help_states_the_config_s_defaults() -> None:
 def test_choices_are_the_tables() -> None:
     """The tables live beside torch, which `--help` must not import: the choices are written out."""
     from decoders.upconv import UPCONVS
-    from export.rewrite import PRECISIONS
+    from export.precision import PRECISIONS
 
     def choices(command: str, option: str) -> list[str]:
         return next(list(p.type.choices) for p in main.commands[command].params if p.name == option)

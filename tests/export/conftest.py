@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,8 @@ from decoders.model import Decoder
 from decoders.representations import representation
 from decoders.rows import DecoderSpec
 from decoders.specs import DECODERS
-from export.to_onnx import export_decoder
+from export.to_onnx import ExportOptions, export_decoder
+from tests.photos import draw
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,5 +62,24 @@ def exported(
 ) -> Path:
     """An exported file of either precision."""
     path = tmp_path_factory.mktemp("exported") / f"{precision}.onnx"
-    export_decoder(decoder, card, path, precision=precision)
+    write(decoder, card, path, ExportOptions(precision))
     return path
+
+
+@pytest.fixture(scope="session")
+def small(decoder: Decoder, card: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One exported file, for what does not depend on the precision."""
+    path = tmp_path_factory.mktemp("small") / "hog.onnx"
+    write(decoder, card, path, ExportOptions())
+    return path
+
+
+def photographs() -> list[np.ndarray]:
+    """Of several sizes."""
+    return [draw(0, 96, 128), draw(1, 300, 200), draw(2, 64, 64)]
+
+
+def write(decoder: Decoder, card: dict[str, Any], path: Path, options: ExportOptions) -> dict[str, Any]:
+    """Export a decoder of HOG."""
+    features = representation(card["representation"])
+    return export_decoder(decoder, features, card, path, calibration=photographs(), options=options)

@@ -1,4 +1,4 @@
-"""Features from files that were made elsewhere."""
+"""Arrays from files that were made elsewhere."""
 
 import math
 import zipfile
@@ -8,11 +8,10 @@ from typing import IO
 import numpy as np
 
 MAX_BYTES = 2**32  # of the array once unpacked
-_ARRAY = "features"
 
 
-def read_features(path: Path) -> np.ndarray:
-    """The array ``features`` of an ``.npz`` file; nothing is unpickled.
+def read_array(path: Path, name: str) -> np.ndarray:
+    """The array ``name`` of an ``.npz`` file; nothing is unpickled.
 
     Returns
     -------
@@ -24,19 +23,19 @@ def read_features(path: Path) -> np.ndarray:
     ValueError : if it is no ``.npz`` file, has no such array, or unpacks to more than 4 GiB.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; give an .npz file with an array named {_ARRAY}")
+        raise FileNotFoundError(f"{path}: no such file; give an .npz file with an array named {name}")
     try:
         with zipfile.ZipFile(path) as archive:
-            size = archive.getinfo(f"{_ARRAY}.npy").file_size
-            with archive.open(f"{_ARRAY}.npy") as file:
+            size = archive.getinfo(f"{name}.npy").file_size
+            with archive.open(f"{name}.npy") as file:
                 claimed = _claimed_bytes(file)
             if claimed > min(size, MAX_BYTES):
                 raise ValueError(f"it claims {claimed} bytes and holds {size}; at most {MAX_BYTES} are read")
-            with archive.open(f"{_ARRAY}.npy") as file:
+            with archive.open(f"{name}.npy") as file:
                 return np.lib.format.read_array(file, allow_pickle=False)
     except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
         reason = str(error).strip("\"'")
-        raise ValueError(f"{path}: cannot be read as .npz with an array named {_ARRAY} ({reason})") from error
+        raise ValueError(f"{path}: cannot be read as .npz with an array named {name} ({reason})") from error
 
 
 def _claimed_bytes(file: IO[bytes]) -> int:
