@@ -12,6 +12,7 @@ from tqdm import tqdm
 from caffe_port.cli import OneLineErrors
 from caffe_port.cli import as_json as json_option
 from caffe_port.cli import strict as strict_option
+from decoders.experiments.cli import experiment
 from decoders.representations import Representation, representation
 
 if TYPE_CHECKING:
@@ -284,6 +285,9 @@ def demo(out: Path, as_json: bool, quiet: bool) -> None:
     for name, error in errors.items():
         click.echo(f"{name}: error {error:.3f}")
     click.echo(page.resolve())
+
+
+main.add_command(experiment)
 
 
 def shipped_models() -> list[str]:
