@@ -9,13 +9,15 @@ from typing import BinaryIO
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a file that takes the place of `path` when the block ends well, and vanishes when it does not.
 
     Parameters
     ----------
     path : str or path-like
         Where the file shall be; its folder must exist.
+    durable : bool
+        Wait until the disk has it, so that even a power cut leaves the old file or the new one.
 
     Yields
     ------
@@ -25,7 +27,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        The folder is missing or cannot be written.
+        The folder is missing or cannot be written, or the disk is full; its `filename` is set.
     """
     target = Path(path)
     if not target.parent.is_dir():
@@ -37,12 +39,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with open(name, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(target)
-        _flush_folder(target.parent)
+        if durable:
+            _flush_folder(target.parent)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # as of a write to a full disk
+            error.filename = str(target)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -271,8 +271,10 @@ def load_weights(
     return json.loads(metadata["card"])
 
 
-def truncate_log(folder: Path, step: int) -> None:
-    """Drop the lines of ``log.jsonl`` that describe steps after ``step``, and a last line cut short."""
+def clean(folder: Path, step: int) -> None:
+    """Remove what a killed process left: half-written files, and what ``log.jsonl`` says of steps after ``step``."""
+    for torn in (*folder.glob(".*.part"), *(folder / SAMPLES).glob(".*.part")):
+        torn.unlink(missing_ok=True)
     path = folder / LOG
     if not path.is_file():
         return

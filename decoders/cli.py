@@ -17,6 +17,7 @@ from decoders.representations import Representation, representation
 
 if TYPE_CHECKING:
     from decoders.evaluation import Decode
+    from decoders.training import Outcome
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 
@@ -76,7 +77,7 @@ def list_command(table: str | None, width: float, net: str | None, as_json: bool
 
 
 @main.command(epilog="Example: decoders train hog --images photos/ --out runs/hog --width 0.25 --epochs 15")
-@click.argument("representation_name", metavar="REPRESENTATION")
+@click.argument("representation_name", metavar="REPRESENTATION", required=False)
 @more_argument
 @click.option(
     "--images", multiple=True, metavar="SRC", help="Training pictures: folder, list, .tar shard, or glob."
@@ -94,7 +95,12 @@ def list_command(table: str | None, width: float, net: str | None, as_json: bool
 @click.option("--width", type=float, help="Factor on the table's map counts.  [1.0]")
 @click.option("--epochs", type=float, help="Length in passes over the pictures.  [15]")
 @click.option("--steps", type=int, help="Length in steps, instead of --epochs.")
-@click.option("--batch", type=int, help="Pictures a step.  [64]")
+@click.option("--batch", type=int, help="Pictures a step, of all processes together.  [64]")
+@click.option(
+    "--accumulate",
+    type=int,
+    help="Each process computes its part of a batch in so many parts, to save memory.  [1]",
+)
 @click.option("--lr", type=float, help="Adam's rate, after warm-up and before it falls.  [0.001]")
 @click.option("--warmup", type=int, help="Steps of linear warm-up.  [500]")
 @click.option("--clip", type=float, help="Largest gradient norm.  [0.5]")
@@ -107,47 +113,90 @@ def list_command(table: str | None, width: float, net: str | None, as_json: bool
 @click.option(
     "--upconv", type=click.Choice(["literal", "fused"]), help="How up-convolutions are computed.  [fused]"
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    help="bf16: products of bfloat16 numbers, for GPUs.  [fp32]",
+)
+@click.option("--compile", is_flag=True, default=None, help="Run the network as torch.compile makes it.")
 @click.option("--device", help="auto, cpu, cuda or cuda:N.  [auto]")
-@click.option("--workers", type=int, help="Loader threads.  [2]")
-@click.option("--cache-gib", type=float, help="Decoded pictures kept in memory.  [1.0]")
+@click.option("--workers", type=int, help="Loader threads of each process.  [2]")
+@click.option("--cache-gib", type=float, help="Decoded pictures kept in memory by each process.  [1.0]")
+@click.option("--crops", type=int, help="So many fixed crops of each picture; 0 for ever new ones.  [0]")
+@click.option(
+    "--feature-cache",
+    metavar="DIR",
+    help="With --crops: keep features here; worth it for sift. May be deleted.",
+)
+@click.option("--feature-cache-gib", type=float, help="How large that folder may become.  [10.0]")
 @click.option("--checkpoint-every", type=int, help="Steps between checkpoints.  [500]")
 @click.option("--evaluate-every", type=int, help="Steps between evaluations.  [1000]")
 @click.option("--val-images", type=int, help="At most so many pictures are evaluated.  [256]")
 @click.option("--resume", is_flag=True, help="Continue the run in --out; options are then its own.")
 @click.option(
+    "--repeat",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Take what is not given from another run folder.",
+)
+@click.option(
     "--strict", is_flag=True, default=None, help="Refuse unreadable pictures instead of counting them."
 )
 @quiet_option
 def train(
-    representation_name: str, more: tuple[str, ...], out: Path, resume: bool, quiet: bool, **options: Any
+    representation_name: str | None,
+    more: tuple[str, ...],
+    out: Path,
+    resume: bool,
+    repeat: Path | None,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Train a decoder for REPRESENTATION; further SRC are training pictures too.
 
     REPRESENTATION is hog, lbp, sift, a layer of the paper (conv1 ... conv5, fc6, fc7, fc8; of CaffeNet without --net),
-    or any blob of the net that --net names.
+    or any blob of the net that --net names. With --resume or --repeat it may be left out.
+
+    On several processes: torchrun --nproc-per-node=2 --no-python decoders train ...
     """
     from decoders import checkpoints, training
     from decoders.config import TrainConfig
+    from decoders.processes import join
 
     options["images"] += more
-    given = {"representation": representation_name} | {
-        k: v for k, v in options.items() if v not in (None, ())
-    }
-    if resume:
-        config = dataclasses.replace(checkpoints.read_config(out)[0], **given)
-    elif not options["images"]:
-        raise ValueError("--images is missing; give a folder, a text file of paths, .tar shards or a glob")
-    else:
-        config = TrainConfig(**given)
-    result = training.train(config, out, resume=resume, quiet=quiet)
+    given = {k: v for k, v in options.items() if v not in (None, ())}
+    if representation_name is not None:
+        given["representation"] = representation_name
+    if resume and repeat:
+        raise ValueError(
+            "--resume and --repeat are given; --resume goes on in --out, --repeat starts anew there"
+        )
+    with join() as processes:
+        if resume or repeat:
+            config = dataclasses.replace(checkpoints.read_config(repeat or out)[0], **given)
+        elif not options["images"]:
+            raise ValueError(
+                "--images is missing; give a folder, a text file of paths, .tar shards or a glob"
+            )
+        elif representation_name is None:
+            raise ValueError("REPRESENTATION is missing; decoders list shows those there are")
+        else:
+            config = TrainConfig(**given)
+        result = training.train(config, out, resume=resume, quiet=quiet, processes=processes)
+    if processes.first:
+        _tell_outcome(result, out, quiet=quiet)
+    if result.step < result.steps:
+        sys.exit(130)
+
+
+def _tell_outcome(result: "Outcome", out: Path, *, quiet: bool) -> None:
     for line in result.unreadable:
         click.echo(f"skipped {line}", err=True)
     if result.step < result.steps:
         click.echo(
             f"{out}: stopped at step {result.step} of {result.steps}; continue with --resume", err=True
         )
-        sys.exit(130)
-    if not quiet:
+    elif not quiet:
         error = "complete before" if result.error is None else f"validation error {result.error:.4f}"
         click.echo(f"{out}: {result.steps} steps, {error}")
 
@@ -235,7 +284,12 @@ def invert(
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The .onnx file.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True)
 @click.option("--pipeline", is_flag=True, help="From photographs to pictures, the features inside.")
-@click.option("--calibrate", multiple=True, metavar="SRC", help="Pictures to measure the error on.  [demo's]")
+@click.option(
+    "--calibrate",
+    multiple=True,
+    metavar="SRC",
+    help="Pictures to measure the error on, 64 at most.  [demo's]",
+)
 @click.option("--max-extra-error", type=float, default=0.5, show_default=True, help="Over torch's, in %.")
 @net_option
 @quiet_option

@@ -6,6 +6,18 @@ from typing import Any
 
 from decoders.representations import KERNELS, check_name, check_side
 
+PRECISIONS = ("fp32", "bf16")
+_OVER_ZERO = (
+    "epochs",
+    "batch",
+    "accumulate",
+    "lr",
+    "clip",
+    "workers",
+    "checkpoint_every",
+    "evaluate_every",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
@@ -19,7 +31,8 @@ class TrainConfig:
     images, val : sources of pictures; without ``val``, ``val_fraction`` of the pictures is held out by name's hash.
     width : factor on the table's map counts.
     epochs, steps : length of the run; ``steps`` counts where it is set.
-    batch : pictures a step.
+    batch : pictures a step, of all processes together.
+    accumulate : a process computes its pictures of a step in so many parts, which need less memory.
     lr : Adam's rate after warm-up.
     warmup : steps of linear warm-up.
     clip : largest gradient norm.
@@ -28,9 +41,13 @@ class TrainConfig:
     zoom : crops are cut up to this factor larger and scaled down; 1 for no scaling, which is all that nets take.
     init : a run folder whose weights the run starts from, instead of random ones.
     seed : of weights, order, crops and mirroring.
+    precision : ``fp32``, or ``bf16`` for products of bfloat16 numbers; weights are float32 in both.
     upconv : ``fused`` or ``literal``.
+    compile : run the network as torch.compile makes it.
+    crops : each picture has so many crops, drawn once; 0 for a new one every time.
+    feature_cache, feature_cache_gib : a folder where features of such crops are kept, and its size at most.
     device : ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    workers : loader threads.
+    workers : loader threads of each process.
     cache_gib : decoded pictures are kept in memory up to this size.
     checkpoint_every, evaluate_every : in steps.
     val_images : at most this many pictures are evaluated.
@@ -51,6 +68,7 @@ class TrainConfig:
     epochs: float = 15.0
     steps: int | None = None
     batch: int = 64
+    accumulate: int = 1
     lr: float = 0.001
     warmup: int = 500
     clip: float = 0.5
@@ -58,10 +76,15 @@ class TrainConfig:
     zoom: float = 1.0
     init: str = ""
     seed: int = 0
+    precision: str = "fp32"
     upconv: str = "fused"
+    compile: bool = False
     device: str = "auto"
     workers: int = 2
     cache_gib: float = 1.0
+    crops: int = 0
+    feature_cache: str = ""
+    feature_cache_gib: float = 10.0
     checkpoint_every: int = 500
     evaluate_every: int = 1000
     val_images: int = 256
@@ -76,14 +99,21 @@ class TrainConfig:
             )
         if kernel is not None and self.image_size is not None:
             check_side(kernel, self.image_size)
-        for name in ("epochs", "batch", "lr", "clip", "workers", "checkpoint_every", "evaluate_every"):
+        for name in _OVER_ZERO:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be over 0")
         if self.steps is not None and self.steps <= 0:
             raise ValueError(f"steps is {self.steps}; it must be over 0")
-        if self.seed < 0 or self.warmup < 0 or self.cache_gib < 0:
+        for name in ("seed", "warmup", "cache_gib", "crops", "feature_cache_gib"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}")
+        if self.feature_cache and (kernel is None or not self.crops):
+            reason = "crops is 0, so that no features come again: set --crops"
             raise ValueError(
-                f"seed {self.seed}, warmup {self.warmup}, cache_gib {self.cache_gib}: none may be negative"
+                f"feature_cache is {self.feature_cache!r}, but "
+                f"{reason if kernel else 'features of nets are computed on the training device: leave it out'}"
             )
         if self.val_images < 2:
             raise ValueError(
@@ -128,7 +158,19 @@ class TrainConfig:
 
 # These may differ when a run is resumed: they change where, how fast and how often, not what is computed.
 FREE_ON_RESUME = frozenset(
-    {"device", "workers", "cache_gib", "checkpoint_every", "evaluate_every", "val_images", "strict"}
+    {
+        "device",
+        "workers",
+        "accumulate",
+        "compile",
+        "cache_gib",
+        "feature_cache",
+        "feature_cache_gib",
+        "checkpoint_every",
+        "evaluate_every",
+        "val_images",
+        "strict",
+    }
 )
 
 

@@ -1,8 +1,9 @@
-"""Training batches as a pure function of (seed, position).
+"""The pictures of a run, and training batches as a pure function of (seed, position).
 
 Position p counts samples from the start of the run. Epoch e = p // n visits the n pictures in an order drawn from
-(seed, e); the crop and the mirroring of a sample are drawn from (seed, p). So the order does not depend on how
-many workers load, and a run that is stopped and resumed sees what it would have seen.
+(seed, e); the crop and the mirroring of a sample are drawn from (seed, p), or, where each picture has a fixed number of
+crops, from (seed, picture, e modulo that number). So neither the number of workers nor that of processes changes the
+samples, and a run that is stopped and resumed sees what it would have seen.
 
 Large JPEGs are decoded at a reduced size where that still covers what is cut from them (see
 `caffe_port.pictures.decode_image`).
@@ -14,15 +15,43 @@ import dataclasses
 import functools
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 import numpy as np
 
-from caffe_port.pictures import BadImage, ImageFile
+from caffe_port.pictures import BadImage, ImageFile, list_images
+from decoders.config import TrainConfig
 from decoders.framing import Framing, Size
-from decoders.images import resize, to_batch
+from decoders.images import resize, split_by_hash, to_batch
 
 _ATTEMPTS = 16
+
+
+def find_pictures(config: TrainConfig) -> tuple[tuple[ImageFile, ...], tuple[ImageFile, ...]]:
+    """(training, validation) pictures of a run; no picture is in both.
+
+    Raises
+    ------
+    ValueError : if either would be too small.
+    """
+    training = list_images(config.images)
+    if config.val:
+        validation = list_images(config.val)
+        held_out = set(validation)
+        training = tuple(image for image in training if image not in held_out)
+    else:
+        training, validation = split_by_hash(training, config.val_fraction)
+    if not training or len(validation) < 2:
+        raise ValueError(
+            f"{', '.join(config.images)}: {len(training)} pictures to train on and {len(validation)} to validate "
+            "with; at least 1 and 2 are needed: give more pictures, or others with --val"
+        )
+    if len(training) < config.batch:
+        raise ValueError(
+            f"{', '.join(config.images)}: {len(training)} pictures to train on, fewer than a batch of {config.batch}; "
+            "give more pictures or a smaller --batch"
+        )
+    return training, validation[: config.val_images]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +85,7 @@ class Samples:
         the crops as they are.
     extract : computes features in the worker; None to leave that to the training device.
     seed : of order, crops and mirroring.
+    crops : number of fixed crops of each picture; 0 for a new one every time.
     cache_bytes : decoded pictures are kept in memory up to this many bytes.
     """
 
@@ -67,6 +97,7 @@ class Samples:
         target_size: Size | None = None,
         extract: Callable[[np.ndarray], np.ndarray] | None = None,
         seed: int,
+        crops: int = 0,
         cache_bytes: int,
     ) -> None:
         self.files = files
@@ -74,6 +105,7 @@ class Samples:
         self.target_size = target_size
         self.extract = extract
         self.seed = seed
+        self.crops = crops
         self._free_bytes = cache_bytes
         self._cache: dict[int, np.ndarray] = {}
         self._lock = threading.Lock()
@@ -96,7 +128,9 @@ class Samples:
         rng = np.random.default_rng([self.seed, 1, position])
         for _ in range(_ATTEMPTS):
             try:
-                return self.framing.draw(self._prepared(index), rng)
+                prepared = self._prepared(index)
+                fixed = [self.seed, 2, index, epoch % self.crops] if self.crops else None
+                return self.framing.draw(prepared, np.random.default_rng(fixed) if fixed else rng)
             except BadImage as error:
                 bad.append(str(error))
                 index = int(rng.integers(len(self.files)))
@@ -118,17 +152,22 @@ class Samples:
         return image
 
 
-def load_batches(samples: Samples, *, batch: int, steps: range, workers: int) -> Generator[Batch]:
-    """Batches of the given steps in order, prepared ahead by ``workers`` threads.
+def shares(positions: range, count: int) -> list[range]:
+    """Cut positions into ``count`` consecutive parts, as equal as can be."""
+    whole = len(positions)
+    return [positions[whole * i // count : whole * (i + 1) // count] for i in range(count)]
+
+
+def load_batches(samples: Samples, parts: Iterable[range], *, workers: int) -> Generator[Batch]:
+    """The batches at the given positions in order, prepared ahead by ``workers`` threads.
 
     Decoding, resizing and the kernels release the interpreter's lock, so threads load in parallel.
     """
     with concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="loader") as pool:
         pending: collections.deque[concurrent.futures.Future[Batch]] = collections.deque()
-        upcoming = iter(steps)
         try:
-            for step in upcoming:
-                pending.append(pool.submit(samples.batch, range(step * batch, (step + 1) * batch)))
+            for positions in parts:
+                pending.append(pool.submit(samples.batch, positions))
                 if len(pending) > 2 * workers:
                     yield pending.popleft().result()
             while pending:

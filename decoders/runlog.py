@@ -18,8 +18,8 @@ class Throughput:
 
     Parameters
     ----------
-    batch : pictures a step.
-    workers : loader threads.
+    batch : pictures a step, of all processes together: the rates are theirs together, too.
+    workers : loader threads of each process.
     """
 
     def __init__(self, batch: int, workers: int) -> None:
@@ -67,13 +67,15 @@ class Throughput:
 
 @contextlib.contextmanager
 def interruptions() -> Iterator[list[int]]:
-    """A list that Ctrl-C makes non-empty instead of raising, so that the step in progress can end."""
+    """A list that Ctrl-C or SIGTERM makes non-empty instead of ending the process, so that the step can end first."""
     received: list[int] = []
-    previous = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, lambda number, frame: received.append(number)) for number in numbers]
     try:
         yield received
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

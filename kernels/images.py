@@ -2,9 +2,12 @@
 
 from numbers import Real
 from operator import index
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from kernels.backend import array_of, contiguous, host
 
 PIXEL_TYPES = (np.float32, np.uint8)
 
@@ -38,13 +41,13 @@ def real_number(name: str, value: object, least: float, most: float) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} is {value!r}: it must be a number from {least:g} to {most:g}")
-    if not least <= value <= most:
+    if not least <= float(value) <= most:
         raise ValueError(f"{name} is {value}: it must be from {least:g} to {most:g}")
     return float(value)
 
 
-def grey_batch(gray: ArrayLike) -> NDArray:
-    """One image or a batch as a contiguous, aligned, writable batch, for which alone code is compiled.
+def grey_batch(gray: ArrayLike) -> tuple[Any, bool]:
+    """One image or a batch as a contiguous batch, where it lives: NumPy or CuPy; and whether it was one.
 
     Copied only where it must be; nothing is written into it.
 
@@ -54,7 +57,9 @@ def grey_batch(gray: ArrayLike) -> NDArray:
 
     Returns
     -------
-    (N, H, W) array of the same dtype
+    images : (N, H, W) array of the same dtype
+    is_batch : bool
+        False if `gray` was a single image.
 
     Raises
     ------
@@ -63,14 +68,15 @@ def grey_batch(gray: ArrayLike) -> NDArray:
     ValueError
         If it has another rank.
     """
-    images = np.asarray(gray)
+    images = array_of(gray)
     if images.dtype not in PIXEL_TYPES:
         raise TypeError(f"gray has dtype {images.dtype}: it must be float32 or uint8")
     if images.ndim not in (2, 3):
         raise ValueError(f"gray has shape {images.shape}: it must be (H, W) or (N, H, W)")
     height, width = images.shape[-2:]
-    count = 1 if images.ndim == 2 else len(images)
-    return np.require(images, requirements=["C", "A", "W"]).reshape((count, height, width))
+    is_batch = images.ndim == 3
+    count = len(images) if is_batch else 1
+    return contiguous(images).reshape((count, height, width)), is_batch
 
 
 def check_room(height: int, width: int, least: int, cell_size: int) -> None:
@@ -81,23 +87,28 @@ def check_room(height: int, width: int, least: int, cell_size: int) -> None:
         )
 
 
-def check_finite(pixels: NDArray, number: int) -> None:
-    """Refuse NaN and infinity in (part of) the image of this number.
+def check_finite(images: Any, *, first: int = 0) -> None:
+    """Refuse NaN and infinity in (parts of) images (N, H, W), NumPy or CuPy, of which the first has this number.
 
-    A sum tells at the speed of memory; only where it is not finite, which large values may cause too, each pixel is
+    Sums tell at the speed of memory; only where one is not finite, which large values may cause too, each pixel is
     looked at.
     """
-    if pixels.dtype != np.float32:
+    if images.dtype != np.float32:
         return
     with np.errstate(over="ignore", invalid="ignore"):
-        total = pixels.sum()
-    if not np.isfinite(total) and not np.isfinite(pixels).all():
-        raise ValueError(f"gray: image {number} holds NaN or infinity; allowed are finite values")
+        totals = host(images.sum(axis=(1, 2)))
+    for n in np.flatnonzero(~np.isfinite(totals)):
+        if not np.isfinite(images[n]).all():
+            raise ValueError(f"gray: image {first + n} holds NaN or infinity; allowed are finite values")
 
 
-def check_range(pixels: NDArray, number: int, largest: float) -> None:
-    """Refuse NaN, infinity and values above `largest`, positive or negative, in the image of this number."""
-    if -largest <= pixels.min() and pixels.max() <= largest:  # false for NaN
+def check_range(images: Any, largest: float, *, first: int = 0) -> None:
+    """Refuse NaN, infinity and values above `largest`, positive or negative, in images as `check_finite` takes them."""
+    if images.dtype != np.float32:
         return
-    fault = "values too large" if np.isfinite(pixels).all() else "NaN or infinity"
-    raise ValueError(f"gray: image {number} holds {fault}; allowed are finite values, up to {largest:g}")
+    lowest, highest = host(images.min(axis=(1, 2))), host(images.max(axis=(1, 2)))
+    for n in np.flatnonzero(~((-largest <= lowest) & (highest <= largest))):  # NaN is in no range
+        fault = "values too large" if np.isfinite(images[n]).all() else "NaN or infinity"
+        raise ValueError(
+            f"gray: image {first + n} holds {fault}; allowed are finite values, up to {largest:g}"
+        )

@@ -1,6 +1,7 @@
 """The tree is what it says: where the four names come from, what imports cost, and what the package lists."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -86,6 +87,22 @@ def test_no_module_is_named_after_a_library() -> None:
 def test_importing_is_light(package: str, kept_out: set[str]) -> None:
     loaded = set(python(f"import sys, {package}; print(*sys.modules)").split())
     assert not loaded & kept_out
+
+
+def test_only_the_gpu_s_own_modules_import_its_libraries() -> None:
+    """import-linter sees numba as one; CuPy is for `kernels.backend` alone, where it is imported late."""
+    cuda = re.compile(
+        r"^ *(from numba import .*\bcuda\b|from numba\.cuda\b|import numba\.cuda\b)", re.MULTILINE
+    )
+    cupy = re.compile(r"^ *(from cupy\b|import cupy\b)", re.MULTILINE)
+    for module in (ROOT / "kernels").rglob("*.py"):
+        text, place = module.read_text(encoding="utf-8"), module.relative_to(ROOT / "kernels").as_posix()
+        if place == "backend.py":
+            late = re.compile(r"^(from|import) .*(cuda|cupy)", re.MULTILINE)
+            assert not late.search(text)
+        else:
+            assert not cupy.search(text), place
+            assert place == "launch.py" or "cuda" in place or not cuda.search(text), place
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kernels.backend import empty, holding, host, on_gpu
 from kernels.hog.glyphs import hog_glyphs
 from kernels.images import check_room, grey_batch, whole_number
 from kernels.threads import run, thread_count
@@ -22,6 +23,7 @@ __all__ = ["HOG_FLIP", "HogParameters", "hog", "hog_glyphs", "hog_shape"]
 HOG_FLIP = np.array([*range(9, 0, -1), 0, *range(17, 9, -1), 18, *range(26, 18, -1), 28, 27, 30, 29])
 HOG_FLIP.setflags(write=False)
 
+Strips = tuple[NDArray, NDArray]
 BAND = 16  # rows of cells that one thread computes at a time
 
 
@@ -73,25 +75,27 @@ def hog_shape(height: int, width: int, cell_size: int = 8) -> tuple[int, int, in
     return parameters.channels, parameters.cells(height), parameters.cells(width)
 
 
-def hog(gray: ArrayLike, *, cell_size: int = 8, threads: int | None = None) -> NDArray[np.float32]:
+def hog(gray: ArrayLike, *, cell_size: int = 8, threads: int | None = None) -> Any:
     """HOG features of one grey image or of a batch.
 
     Parameters
     ----------
     gray : (H, W) or (N, H, W) array, float32 or uint8
-        Grey values as they are; nothing is rescaled, and uint8 v counts as float32 v. The features hardly change
-        with contrast, but the reference's 1e-4 under the norm makes them fade for images of almost no contrast.
+        NumPy, or on a GPU. Grey values as they are; nothing is rescaled, and uint8 v counts as float32 v. The
+        features hardly change with contrast, but the reference's 1e-4 under the norm makes them fade for images of
+        almost no contrast.
     cell_size : int
         Side of a cell in pixels, 2 or more.
     threads : int, optional
-        Threads to use. Default: as many as the work is worth, at most NUMBA_NUM_THREADS (the cores, if not set).
+        Threads of the CPU to use. Default: as many as the work is worth, at most NUMBA_NUM_THREADS (the cores, if
+        not set).
         The result is the same bit for bit whatever the number.
 
     Returns
     -------
     (31, H', W') or (N, 31, H', W') float32 array
         0 to 0.4 (directed and undirected) and 0 to 0.43 (texture); see the module's header for the channel order and
-        `hog_shape` for H' and W'.
+        `hog_shape` for H' and W'. A NumPy array, or a CuPy array where `gray` lives on a GPU.
 
     Raises
     ------
@@ -106,50 +110,57 @@ def hog(gray: ArrayLike, *, cell_size: int = 8, threads: int | None = None) -> N
     Equal to VLFeat 0.9.21's vl_hog (variant UoCTTI, 9 orientations, no bilinear orientation assignment) to 1e-6.
     The first call compiles for some seconds and keeps the result on disk.
     """
-    images = grey_batch(gray)
+    images, is_batch = grey_batch(gray)
     _, height, width = images.shape
     shape = hog_shape(height, width, cell_size)
-    features = np.empty((len(images), *shape), np.float32)
-    _compute(images, HogParameters(cell_size), features, thread_count(threads, images.size))
-    return features if np.ndim(gray) == 3 else features[0]
+    parameters, threads = HogParameters(cell_size), thread_count(threads, images.size)
+    columns, rows = strips(width, parameters), strips(height, parameters)
+    features = empty((len(images), *shape), np.float32, beside=images)
+    with holding(images):
+        if on_gpu(images):
+            from kernels.hog import cuda  # late: nothing of CUDA before a GPU array comes in
+
+            energies = cuda.compute(images, columns, rows, features)
+        else:
+            energies = _compute(images, columns, rows, features, threads)
+        _check_finite(images, energies)
+    return features if is_batch else features[0]
 
 
-def _compute(images: NDArray, parameters: HogParameters, features: NDArray, threads: int) -> None:
-    """Fill features (N, 31, H', W') from images (N, H, W): raw histograms first, then the norms of the blocks."""
+def _compute(images: NDArray, columns: Strips, rows: Strips, features: NDArray, threads: int) -> NDArray:
+    """Fill features (N, 31, H', W') from images (N, H, W) on the CPU, and return the cells' energies (N, H', W')."""
     from kernels.hog import cpu  # late: Numba costs a good part of a second
 
-    _, height, width = images.shape
-    rows = features.shape[2]
+    height = features.shape[2]
     energies = np.empty((len(images), *features.shape[2:]), np.float32)
-    row_strips, column_strips = strips(height, parameters), strips(width, parameters)
 
     def histograms(n: int, first: int, last: int) -> None:
-        cpu.histograms(images[n], column_strips, row_strips, first, last, features[n], energies[n])
+        cpu.histograms(images[n], columns, rows, first, last, features[n], energies[n])
 
     def normalise(n: int, first: int, last: int) -> None:
         cpu.normalise(energies[n], first, last, features[n])
 
     def whole(n: int) -> None:
-        histograms(n, 0, rows)
-        normalise(n, 0, rows)
+        histograms(n, 0, height)
+        normalise(n, 0, height)
 
     if len(images) >= threads:
         run(whole, ((n,) for n in range(len(images))), threads)
     else:
-        bands = [(n, y, min(y + BAND, rows)) for n in range(len(images)) for y in range(0, rows, BAND)]
+        bands = [(n, y, min(y + BAND, height)) for n in range(len(images)) for y in range(0, height, BAND)]
         run(histograms, bands, threads)
         run(normalise, bands, threads)
-    _check_finite(images, energies)
+    return energies
 
 
-def _check_finite(images: NDArray, energies: NDArray) -> None:
+def _check_finite(images: Any, energies: Any) -> None:
     """Refuse NaN, infinity and overflow: each pixel reaches some cell's energy, but for the corners of the image."""
     if images.dtype != np.float32:
         return
     _, height, width = images.shape
     unread = images if min(height, width) < 4 else images[:, :: height - 1, :: width - 1]
     finite = np.isfinite(unread).all(axis=(1, 2)) & np.isfinite(energies).all(axis=(1, 2))
-    for n in np.flatnonzero(~finite):
+    for n in np.flatnonzero(~host(finite)):
         fault = (
             "values too large to be squared in float32" if np.isfinite(images[n]).all() else "NaN or infinity"
         )
@@ -157,7 +168,7 @@ def _check_finite(images: NDArray, energies: NDArray) -> None:
 
 
 @lru_cache(maxsize=64)
-def strips(length: int, parameters: HogParameters) -> tuple[Any, Any]:
+def strips(length: int, parameters: HogParameters) -> Strips:
     """Where the pixels of one axis fall between the cell centres.
 
     Returns

@@ -13,20 +13,20 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from kernels.compiling import COMPILE, INLINE, INNER
 from kernels.hog import scalar
 
 ORIENTATIONS = scalar.ORIENTATIONS
 DIRECTED = 2 * ORIENTATIONS
 ZERO = scalar.ZERO
-COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}  # and no fastmath: it may change a bin
 
-_magnitude = njit(**COMPILE)(scalar.magnitude)
-_direction = njit(**COMPILE)(scalar.direction)
-_clamped = njit(**COMPILE)(scalar.clamped)
-_block_factor = njit(**COMPILE)(scalar.block_factor)
+_magnitude = njit(**INLINE)(scalar.magnitude)
+_direction = njit(**INLINE)(scalar.direction)
+_clamped = njit(**INLINE)(scalar.clamped)
+_block_factor = njit(**INLINE)(scalar.block_factor)
 
 
-@njit(**COMPILE)
+@njit(**INNER)
 def _polar_row(image: NDArray, y: int, magnitudes: NDArray, directions: NDArray) -> None:
     """Gradients of one image row, as magnitude and bin."""
     above, row, below = image[y - 1], image[y], image[y + 1]
@@ -37,7 +37,7 @@ def _polar_row(image: NDArray, y: int, magnitudes: NDArray, directions: NDArray)
         directions[x] = np.int32(_direction(dx, dy))
 
 
-@njit(**COMPILE)
+@njit(**INNER)
 def _pool_row(
     magnitudes: NDArray, directions: NDArray, starts: NDArray, weights: NDArray, cells: NDArray
 ) -> None:
@@ -51,7 +51,7 @@ def _pool_row(
             right[k] += magnitudes[x] * weights[x, 1]
 
 
-@njit(**COMPILE)
+@njit(**INNER)
 def _store_row(cells: NDArray, y: int, features: NDArray, energy: NDArray) -> None:
     """Put one finished, flat row of cells into features[:18, y], and the cells' energies into energy[y]."""
     totals = energy[y]
@@ -100,7 +100,7 @@ def histograms(
             _store_row(done, strip - 1, features, energy)
 
 
-@njit(**COMPILE)
+@njit(**INNER)
 def _factor_row(energy: NDArray, block_y: int, factors: NDArray) -> None:
     """Factors of one row of 2 x 2 blocks; beyond the border the nearest cell counts again."""
     height, width = energy.shape
@@ -110,7 +110,7 @@ def _factor_row(energy: NDArray, block_y: int, factors: NDArray) -> None:
         factors[x] = _block_factor(upper[left], upper[right], lower[left], lower[right])
 
 
-@njit(**COMPILE)
+@njit(**INNER)
 def _normalise_row(upper: NDArray, lower: NDArray, features: NDArray, y: int, k: int) -> None:
     """One orientation of one row of cells: both directions, the undirected entry, its share of the four textures."""
     ahead, behind, both = features[k, y], features[k + ORIENTATIONS, y], features[k + 2 * ORIENTATIONS, y]

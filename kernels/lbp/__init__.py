@@ -7,10 +7,12 @@ the right, then clockwise on the screen. Channels of a cell: 7 i + j - 1 for one
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kernels.backend import empty, holding, on_gpu
 from kernels.images import check_finite, check_room, grey_batch, whole_number
 from kernels.threads import run, thread_count
 
@@ -60,24 +62,25 @@ def lbp_shape(height: int, width: int, cell_size: int = 16) -> tuple[int, int, i
     return CHANNELS, height // side, width // side
 
 
-def lbp(gray: ArrayLike, *, cell_size: int = 16, threads: int | None = None) -> NDArray[np.float32]:
+def lbp(gray: ArrayLike, *, cell_size: int = 16, threads: int | None = None) -> Any:
     """LBP features of one grey image or of a batch.
 
     Parameters
     ----------
     gray : (H, W) or (N, H, W) array, float32 or uint8
-        Grey values as they are: only which of two pixels is brighter counts.
+        NumPy, or on a GPU. Grey values as they are: only which of two pixels is brighter counts.
     cell_size : int
         Side of a cell in pixels, 1 or more.
     threads : int, optional
-        Threads to use. Default: as many as the work is worth, at most NUMBA_NUM_THREADS (the cores, if not set).
+        Threads of the CPU to use. Default: as many as the work is worth, at most NUMBA_NUM_THREADS (the cores, if
+        not set).
         The result is the same bit for bit whatever the number.
 
     Returns
     -------
     (58, H // cell_size, W // cell_size) or (N, 58, H // cell_size, W // cell_size) float32 array
         0 to 1: square roots of a histogram whose sum is 1; all 0 for a cell without a pixel that has eight neighbours.
-        See the module's header for the channel order.
+        See the module's header for the channel order. A NumPy array, or a CuPy array where `gray` lives on a GPU.
 
     Raises
     ------
@@ -92,29 +95,34 @@ def lbp(gray: ArrayLike, *, cell_size: int = 16, threads: int | None = None) -> 
     Equal to VLFeat 0.9.21's vl_lbp_process (uniform patterns, not transposed) to 5e-6: VLFeat rounds its sums, these
     are exact up to cells of 6,888 pixels. The first call compiles for some seconds and keeps the result on disk.
     """
-    images = grey_batch(gray)
+    images, is_batch = grey_batch(gray)
     _, height, width = images.shape
     shape = lbp_shape(height, width, cell_size)
-    features = np.empty((len(images), *shape), np.float32)
-    _compute(images, LbpParameters(cell_size), features, thread_count(threads, images.size))
-    return features if np.ndim(gray) == 3 else features[0]
+    parameters, threads = LbpParameters(cell_size), thread_count(threads, images.size)
+    features = empty((len(images), *shape), np.float32, beside=images)
+    if on_gpu(images):
+        from kernels.lbp import cuda  # late: nothing of CUDA before a GPU array comes in
+
+        with holding(images):
+            check_finite(images)
+            cuda.compute(images, parameters.cell_size, features)
+    else:
+        _compute(images, parameters, features, threads)
+    return features if is_batch else features[0]
 
 
 def _compute(images: NDArray, parameters: LbpParameters, features: NDArray, threads: int) -> None:
-    """Fill features (N, 58, H', W') from images (N, H, W)."""
+    """Fill features (N, 58, H', W') from images (N, H, W) on the CPU."""
     from kernels.lbp import cpu  # late: Numba costs a good part of a second
 
     _, height, width = images.shape
     columns, rows = strips(width, parameters), strips(height, parameters)
-    for n, image in enumerate(images):  # the rows that no cell reaches
-        check_finite(image[:1], n)
-        check_finite(image[max(1, rows[-1]) :], n)
 
     def band(n: int, first: int, last: int) -> None:
         wide = np.empty(width, f"u{images.itemsize}")
         finite = cpu.cells(images[n], columns, rows, parameters.cell_size, first, last, wide, features[n])
         if not finite:
-            check_finite(images[n], n)
+            check_finite(images[n : n + 1], first=n)
 
     height = features.shape[2]
     step = height if len(images) >= threads else BAND

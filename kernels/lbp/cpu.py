@@ -14,9 +14,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from kernels.compiling import COMPILE, INLINE, INNER
 from kernels.lbp import scalar
 
-COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
 CODES = scalar.CODES
 CODE_TABLE = scalar.code_table()
 TILE = 16  # side of the largest tile
@@ -25,32 +25,22 @@ MASK = np.uint64((1 << FIELD) - 1)
 SHIFT_X, SHIFT_Y, SHIFT_XY = np.uint64(FIELD), np.uint64(2 * FIELD), np.uint64(3 * FIELD)
 ONE_X, ONE_Y = np.uint64(1 << FIELD), np.uint64(1 << 2 * FIELD)
 
-_pattern = njit(**COMPILE)(scalar.pattern)
-_norm = njit(**COMPILE)(scalar.norm)
-_entry = njit(**COMPILE)(scalar.entry)
+_pattern = njit(**INLINE)(scalar.pattern)
+_norm = njit(**INLINE)(scalar.norm)
+_entry = njit(**INLINE)(scalar.entry)
 
 
-@njit(**COMPILE)
+@njit(**INNER)
 def _pattern_row(image: NDArray, y: int, wide: NDArray, patterns: NDArray) -> None:
     """Patterns of one image row, the border pixels left out. `wide` is room for them, as wide as a pixel."""
     above, row, below = image[y - 1], image[y], image[y + 1]
     for x in range(1, row.size - 1):  # runs in vector lanes
-        wide[x] = _pattern(
-            row[x],
-            row[x + 1],
-            below[x + 1],
-            below[x],
-            below[x - 1],
-            row[x - 1],
-            above[x - 1],
-            above[x],
-            above[x + 1],
-        )
+        wide[x] = _pattern(above, row, below, x)
     for x in range(1, row.size - 1):
         patterns[x] = wide[x]
 
 
-@njit(**COMPILE)
+@njit(**INNER)
 def _is_finite(row: NDArray) -> bool:
     """Whether an image row holds neither NaN nor infinity, either of which differs from itself by NaN."""
     wrong = np.uint32(0)
@@ -59,7 +49,7 @@ def _is_finite(row: NDArray) -> bool:
     return wrong == 0
 
 
-@njit(**COMPILE)
+@njit(**INNER)
 def _sum_tile(patterns: NDArray, first: int, last: int, table: NDArray, sums: NDArray) -> None:
     """The four packed sums of each code over the columns first..last-1 of a tile; sums (58,) is overwritten."""
     sums[:] = 0
@@ -72,7 +62,7 @@ def _sum_tile(patterns: NDArray, first: int, last: int, table: NDArray, sums: ND
             weight += step
 
 
-@njit(**COMPILE)
+@njit(**INNER)
 def _share_tile(
     sums: NDArray, offset_x: float, offset_y: float, side: float, upper: NDArray, lower: NDArray
 ) -> None:
@@ -93,7 +83,7 @@ def _share_tile(
         upper_left[k] += side * (side * count - right - down) + both
 
 
-@njit(**COMPILE)
+@njit(**INNER)
 def _store_row(shares: NDArray, y: int, unit: float, features: NDArray) -> None:
     """Put one row of cells (W', 58), finished but for the unit of the shares, into features[:, y]."""
     for x in range(shares.shape[0]):
@@ -118,10 +108,11 @@ def cells(
     wide: NDArray,
     features: NDArray,
 ) -> bool:
-    """Features of the cell rows first..last-1 into features (58, H', W'); whether all rows of pixels were finite.
+    """Features of the cell rows first..last-1 into features (58, H', W'); false if a pixel was not finite.
 
     columns and rows are the `strips` of the two axes. Strip y is the lower part of cell row y - 1 and the upper part
     of cell row y; the first one only serves cell row `first`, the last one only cell row last - 1.
+    The first and the last band look at the border rows too, which lie in no strip.
     wide (W,) is room for patterns as wide as a pixel: compared in vector lanes of that width, packed afterwards.
     """
     table = CODE_TABLE
@@ -130,7 +121,7 @@ def cells(
     sums = np.empty(CODES, np.uint64)
     done = np.zeros((features.shape[2] + 2, CODES))
     begun = np.zeros_like(done)
-    finite = True
+    finite = first > 0 or _is_finite(image[0])
     for strip_y in range(first, last + 1):
         done, begun = begun, done
         begun[:] = 0
@@ -149,4 +140,7 @@ def cells(
                     _share_tile(sums, offset_x, offset_y, side, upper, lower)
         if strip_y > first:
             _store_row(done[1:-1], strip_y - 1, 1.0 / (side * side), features)
+    if last == features.shape[1]:
+        for y in range(rows[-1], image.shape[0]):
+            finite &= _is_finite(image[y])
     return finite

@@ -29,17 +29,18 @@ def code_table() -> NDArray[np.uint8]:
     return codes
 
 
-def pattern(centre, e, se, s, sw, w, nw, n, ne):  # type: ignore[no-untyped-def]
-    """The eight comparisons of a pixel with its neighbours, strictly greater, as the bits of an integer."""
+def pattern(above, row, below, x):  # type: ignore[no-untyped-def]
+    """The eight comparisons of pixel x of a row with its neighbours, strictly greater, as the bits of an integer."""
+    centre = row[x]
     return (
-        (e > centre) * 1
-        | (se > centre) * 2
-        | (s > centre) * 4
-        | (sw > centre) * 8
-        | (w > centre) * 16
-        | (nw > centre) * 32
-        | (n > centre) * 64
-        | (ne > centre) * 128
+        (row[x + 1] > centre) * 1
+        | (below[x + 1] > centre) * 2
+        | (below[x] > centre) * 4
+        | (below[x - 1] > centre) * 8
+        | (row[x - 1] > centre) * 16
+        | (above[x - 1] > centre) * 32
+        | (above[x] > centre) * 64
+        | (above[x + 1] > centre) * 128
     )
 
 

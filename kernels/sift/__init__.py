@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kernels.backend import holding, on_gpu
 from kernels.images import check_range, grey_batch
 from kernels.sift.geometry import SiftParameters, check_size
 from kernels.threads import run, thread_count
@@ -45,17 +46,19 @@ def sift(
     Parameters
     ----------
     gray : (H, W) or (N, H, W) array, float32 or uint8
-        Grey values, 0 to 255 as a rule; nothing is rescaled, and uint8 v counts as float32 v.
+        NumPy, or on a GPU. Grey values, 0 to 255 as a rule; nothing is rescaled, and uint8 v counts as float32 v.
     parameters : SiftParameters, optional
         Default: those of VLFeat's MATLAB command.
     threads : int, optional
-        Threads to use. Default: as many as the work is worth, at most NUMBA_NUM_THREADS (the cores, if not set).
+        Threads of the CPU to use. Default: as many as the work is worth, at most NUMBA_NUM_THREADS (the cores, if
+        not set).
         The result is the same bit for bit whatever the number.
 
     Returns
     -------
     Keypoints, or list of Keypoints for a batch
         Frames (N, 4) float32 and descriptors (N, 128) uint8, or float32 if `parameters` say so; N may be 0.
+        NumPy arrays, or CuPy arrays where `gray` lives on a GPU.
 
     Raises
     ------
@@ -75,18 +78,32 @@ def sift(
     settings = SiftParameters() if parameters is None else parameters
     if not isinstance(settings, SiftParameters):
         raise TypeError(f"parameters is {settings!r}: it must be SiftParameters")
-    images = grey_batch(gray)
-    height, width = images.shape[1:]
-    check_size(height, width, settings)
+    shape = np.shape(gray)
+    if len(shape) in (2, 3):  # before any of it is copied
+        check_size(shape[-2], shape[-1], settings)
+    images, is_batch = grey_batch(gray)
     workers = thread_count(threads, images.size)
+    if on_gpu(images):
+        from kernels.sift.cuda.extract import extract  # late: nothing of CUDA before a GPU array comes in
+
+        with holding(images):
+            check_range(images, LARGEST)
+            found = [Keypoints(*keypoints) for keypoints in extract(images, settings)]
+    else:
+        found = _of_batch(images, settings, workers)
+    return found if is_batch else found[0]
+
+
+def _of_batch(images: NDArray, parameters: SiftParameters, threads: int) -> list[Keypoints]:
+    """Keypoints of each of images (N, H, W) on the CPU: threads share images or, if there are few, an image's rows."""
     found: list[Keypoints] = [None] * len(images)  # type: ignore[list-item]
 
     def one(n: int, threads: int) -> None:
-        found[n] = _keypoints(images[n], n, settings, threads)
+        found[n] = _keypoints(images[n], n, parameters, threads)
 
-    inside = 1 if len(images) >= workers else workers
-    run(one, ((n, inside) for n in range(len(images))), workers if inside == 1 else 1)
-    return found if np.ndim(gray) == 3 else found[0]
+    inside = 1 if len(images) >= threads else threads
+    run(one, ((n, inside) for n in range(len(images))), threads if inside == 1 else 1)
+    return found
 
 
 def _keypoints(image: NDArray, number: int, parameters: SiftParameters, threads: int) -> Keypoints:
@@ -94,7 +111,7 @@ def _keypoints(image: NDArray, number: int, parameters: SiftParameters, threads:
     from kernels.sift.cpu.extract import extract  # late: Numba costs a good part of a second
 
     pixels = image.astype(np.float32, copy=False)
-    check_range(pixels, number, LARGEST)
+    check_range(pixels[None], LARGEST, first=number)
     frames, features = extract(pixels, parameters, threads)
     features *= DESCRIPTOR_UNIT
     if not parameters.float_descriptors:

@@ -63,10 +63,10 @@ class SiftParameters:
 
     def __post_init__(self) -> None:
         whole = {"levels": 1, "first_octave": -4} | ({} if self.octaves is None else {"octaves": 1})
-        for name, least in whole.items():
-            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
-        for name, (least, most) in REAL_RANGES.items():
-            object.__setattr__(self, name, real_number(name, getattr(self, name), least, most))
+        for field, least in whole.items():
+            object.__setattr__(self, field, whole_number(field, getattr(self, field), least))
+        for field, between in REAL_RANGES.items():
+            object.__setattr__(self, field, real_number(field, getattr(self, field), *between))
         if not isinstance(self.float_descriptors, bool):
             raise TypeError(f"float_descriptors is {self.float_descriptors!r}: it must be True or False")
 

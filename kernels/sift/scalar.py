@@ -24,11 +24,13 @@ ORIENTATION_WINDOW = 1.5  # sigma of the window that orientations are gathered i
 
 TWO_PI = 2 * math.pi
 TWO_PI_F = np.float32(2 * math.pi)
-PER_TURN = 1 / TWO_PI
+PER_TURN = np.float64(1 / TWO_PI)
 ANGLE_BINS_F = np.float32(ANGLE_BINS)
 EPSILON = 2.220446049250313e-16
 EPSILON_F = np.float32(1.19209290e-07)
 
+# Factors of float32 values whose product is a float64, also where Python computes it, with a GPU's simulator.
+TWO_D, HALF_D, QUARTER_D = np.float64(2), np.float64(0.5), np.float64(0.25)
 ZERO, HALF, ONE, ONE_AND_HALF = np.float32(0), np.float32(0.5), np.float32(1), np.float32(1.5)
 TINY = np.float32(1e-8)  # lies just below the reference's double 1e-8, so "<= TINY" is its "< 1e-8"
 INVERSE_ROOT_GUESS = np.int32(0x5F3759DF)
@@ -101,16 +103,16 @@ def is_extremum(cube: np.ndarray, threshold: float) -> bool:
 
 def gradient(cube: np.ndarray) -> tuple[float, float, float]:
     """First derivatives along x, y and s of 3 x 3 x 3 float32 values (27,), x fastest and s slowest."""
-    return 0.5 * (cube[14] - cube[12]), 0.5 * (cube[16] - cube[10]), 0.5 * (cube[22] - cube[4])
+    return HALF_D * (cube[14] - cube[12]), HALF_D * (cube[16] - cube[10]), HALF_D * (cube[22] - cube[4])
 
 
 def hessian(cube: np.ndarray) -> tuple[float, float, float, float, float, float]:
     """Second derivatives xx, yy, ss, xy, xs, ys of such values."""
-    twice = 2.0 * cube[MIDDLE]
+    twice = TWO_D * cube[MIDDLE]
     xx, yy, ss = cube[14] + cube[12] - twice, cube[16] + cube[10] - twice, cube[22] + cube[4] - twice
-    xy = 0.25 * (cube[17] + cube[9] - cube[15] - cube[11])
-    xs = 0.25 * (cube[23] + cube[3] - cube[21] - cube[5])
-    ys = 0.25 * (cube[25] + cube[1] - cube[19] - cube[7])
+    xy = QUARTER_D * (cube[17] + cube[9] - cube[15] - cube[11])
+    xs = QUARTER_D * (cube[23] + cube[3] - cube[21] - cube[5])
+    ys = QUARTER_D * (cube[25] + cube[1] - cube[19] - cube[7])
     return xx, yy, ss, xy, xs, ys
 
 

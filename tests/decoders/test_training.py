@@ -18,9 +18,10 @@ import torch
 from caffe_port.pictures import list_images
 from decoders import checkpoints, training
 from decoders.config import TrainConfig, learning_rate
-from decoders.data import Samples, load_batches
+from decoders.data import Samples, load_batches, shares
 from decoders.evaluation import evaluate, read_squares
 from decoders.model import Decoder
+from decoders.processes import choose_device
 from decoders.representations import representation
 from decoders.specs import HOG
 from tests.decoders.conftest import STEPS
@@ -248,14 +249,14 @@ def samples(photos: Path, seed: int = 0) -> Samples:
 
 def test_order_depends_on_seed_and_position_alone(photos: Path) -> None:
     steps = [
-        [batch.images for batch in load_batches(samples(photos), batch=4, steps=range(7), workers=workers)]
+        [batch.images for batch in load_batches(samples(photos), shares(range(28), 7), workers=workers)]
         for workers in (1, 3)
     ]
     for one, three in zip(*steps, strict=True):
         assert np.array_equal(one, three)
-    later = next(iter(load_batches(samples(photos), batch=4, steps=range(6, 7), workers=1)))
+    later = next(iter(load_batches(samples(photos), [range(24, 28)], workers=1)))
     assert np.array_equal(later.images, steps[0][6])
-    other = next(iter(load_batches(samples(photos, seed=1), batch=4, steps=range(1), workers=1)))
+    other = next(iter(load_batches(samples(photos, seed=1), [range(4)], workers=1)))
     assert not np.array_equal(other.images, steps[0][0])
 
 
@@ -286,7 +287,8 @@ def test_learning_rate_rises_stays_and_falls(config: TrainConfig) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [("image_size", 100), ("image_size", 0), ("batch", 0), ("lr", -1.0), ("steps", 0), ("val_fraction", 1.0),
-     ("val_images", 1), ("seed", -1), ("workers", 0), ("width", 9.0)],
+     ("val_images", 1), ("seed", -1), ("workers", 0), ("width", 9.0),
+     ("accumulate", 0), ("precision", "fp8"), ("crops", -1), ("feature_cache", "folder")],
 )  # fmt: skip
 def test_bad_settings_are_named(config: TrainConfig, field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{field}|width is"):
@@ -298,4 +300,4 @@ def test_absent_devices_are_refused(device: str) -> None:
     if device.startswith("cuda") and torch.cuda.is_available():
         pytest.skip("a CUDA device is here")
     with pytest.raises(ValueError, match="device is"):
-        training.choose_device(device)
+        choose_device(device)

@@ -33,7 +33,13 @@ def loaded_file(loaded: ctypes.CDLL) -> Path:
 
 
 def write(
-    name: str, program: str, cases: dict[str, Any], arrays: dict[str, NDArray], loaded: ctypes.CDLL
+    name: str,
+    program: str,
+    cases: dict[str, Any],
+    arrays: dict[str, NDArray],
+    loaded: ctypes.CDLL,
+    *,
+    last: str = "cell size",
 ) -> None:
     """Write name.npz and name.json (program, version, library, command, cases, sha256) beside this file."""
     archive = FOLDER / f"{name}.npz"
@@ -50,7 +56,7 @@ def write(
         },
         "command": f"python -m tests.golden.make_{name}",
         "numpy": np.__version__,
-        "pictures": "tests/kernels/pictures.py: kind, height, width, form, seed, cell size",
+        "pictures": f"tests/kernels/pictures.py: kind, height, width, form, seed, {last}",
         "cases": cases,
         "sha256": {archive.name: hashlib.sha256(archive.read_bytes()).hexdigest()},
     }

@@ -5,6 +5,7 @@ import ctypes
 import pytest
 
 from tests.oracles import vlfeat
+from tests.oracles import vlfeat_sift as sift_oracle
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +29,12 @@ def vlfeat_hog(libvl: ctypes.CDLL) -> vlfeat.VLFeatHog:
 def vlfeat_lbp(libvl: ctypes.CDLL) -> vlfeat.VLFeatLbp:
     """VLFeat's own LBP."""
     return vlfeat.VLFeatLbp(libvl)
+
+
+@pytest.fixture(scope="session")
+def vlfeat_sift(libvl: ctypes.CDLL, tmp_path_factory: pytest.TempPathFactory) -> sift_oracle.VLFeatSift:
+    """VLFeat's own SIFT."""
+    reference, fault = sift_oracle.compiled(tmp_path_factory.mktemp("vlfeat"))
+    if reference is None:
+        pytest.skip(fault)
+    return reference

@@ -44,13 +44,23 @@ def slope(height: int, width: int, rng: np.random.Generator) -> NDArray:
     return (x * 0.25 + y * 0.5) % 256
 
 
+def blobs(height: int, width: int, rng: np.random.Generator) -> NDArray:
+    """Soft round spots of many sizes on a slope: what a detector of blobs looks for."""
+    y, x = np.mgrid[:height, :width]
+    total = 100 + 0.1 * x + 0.05 * y
+    for _ in range(min(max(8, height * width // 200), 150)):
+        row, column, size = rng.uniform(0, height), rng.uniform(0, width), 2 ** rng.uniform(0.3, 3)
+        total += rng.normal(0, 60) * np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * size**2))
+    return np.clip(total, 0, 255)
+
+
 def constant(height: int, width: int, rng: np.random.Generator) -> NDArray:
     """No gradient at all."""
     return np.full((height, width), float(rng.integers(1, 256)))
 
 
 PICTURES: dict[str, Picture] = {
-    picture.__name__: picture for picture in (noise, waves, boxes, staircase, slope, constant)
+    picture.__name__: picture for picture in (noise, waves, boxes, staircase, slope, blobs, constant)
 }
 
 # How a picture of 0..255 becomes an argument: whole grey levels, the same as float32, and 0..1.

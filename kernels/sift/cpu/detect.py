@@ -172,7 +172,9 @@ def _refine(
     kept = 0
     for k in range(extrema.shape[0]):
         x, y, level = np.int64(extrema[k, 0]), np.int64(extrema[k, 1]), np.int64(extrema[k, 2])
+        step_x, step_y = np.int64(0), np.int64(0)
         for _ in range(MOST_STEPS):
+            x, y = x + step_x, y + step_y
             _cube_of_differences(octave, level + 1, y, x, cube)
             dx, dy, ds = _gradient(cube)
             xx, yy, ss, xy, xs, ys = _hessian(cube)
@@ -181,7 +183,6 @@ def _refine(
             step_x, step_y = _step(shift_x, x, width), _step(shift_y, y, height)
             if step_x == 0 and step_y == 0:
                 break
-            x, y = x + step_x, y + step_y
         height_there = cube[scalar.MIDDLE] + 0.5 * (dx * shift_x + dy * shift_y + ds * shift_s)
         near = abs(shift_x) < 1.5 and abs(shift_y) < 1.5 and abs(shift_s) < 1.5
         inside = 0 <= fine_x <= width - 1 and 0 <= fine_y <= height - 1 and -1 <= fine_s <= levels + 1

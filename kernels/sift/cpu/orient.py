@@ -92,7 +92,7 @@ def _gather(
 ) -> None:
     """Histogram (36,) float64 of the directions around (x, y), all in samples of the octave."""
     height, width = gradients.shape[2], gradients.shape[3]
-    centre_x, centre_y = int(x + 0.5), int(y + 0.5)
+    centre_y = int(y + 0.5)
     sigma_window = scalar.ORIENTATION_WINDOW * sigma
     radius = max(int(3.0 * sigma_window), 1)
     spread, farthest = 2 * sigma_window * sigma_window, radius * radius + 0.6
