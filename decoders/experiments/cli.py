@@ -88,7 +88,7 @@ def _command(row: "Experiment") -> click.Command:
 
 def _own_options(settings: type) -> Iterator[click.Option]:
     for field in dataclasses.fields(settings):
-        default = field.default
+        default: Any = field.default
         is_many = isinstance(default, tuple)
         kind = typing.get_args(field.type)[0] if is_many else type(default)
         text = field.metadata.get("help", "Of everything that is drawn.")

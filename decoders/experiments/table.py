@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from decoders.experiments import errors, perturb
+from decoders.experiments import brightness, color, errors, interpolate, perturb, rivals, sample, units
 from decoders.experiments.outcomes import Chart, Outcome, Row
 from decoders.experiments.subjects import Subject
 
@@ -57,12 +57,59 @@ _ROWS = (
         _pictured,
     ),
     Experiment(
+        "rivals",
+        "The decoders beside Mahendran & Vedaldi, HOGgles and Weinzaepfel et al.",
+        rivals.RivalsSettings,
+        rivals.run,
+        "Table 2, Figures 3, 4 and 7",
+        rivals.charts,
+        rivals.unfit,
+    ),
+    Experiment(
         "perturb",
         "Features binarised and dropped before they are decoded.",
         perturb.PerturbSettings,
         perturb.run,
         "Figures 7 and 9",
         perturb.charts,
+    ),
+    Experiment(
+        "color",
+        "Which class scores know the colour of a picture.",
+        color.ColorSettings,
+        color.run,
+        "Figure 8",
+        unfit=color.unfit,
+    ),
+    Experiment(
+        "interpolate",
+        "Between two pictures' features: a strip and an animation.",
+        interpolate.InterpolateSettings,
+        interpolate.run,
+        "Figure 10",
+        unfit=interpolate.unfit,
+    ),
+    Experiment(
+        "sample",
+        "Random features that resemble real ones, decoded.",
+        sample.SampleSettings,
+        sample.run,
+        "Figure 11",
+    ),
+    Experiment(
+        "brightness",
+        "Features of pictures made brighter and darker, decoded.",
+        brightness.BrightnessSettings,
+        brightness.run,
+        "section 4.1",
+        unfit=brightness.unfit,
+    ),
+    Experiment(
+        "units",
+        "One unit switched on, all others zero.",
+        units.UnitsSettings,
+        units.run,
+        "supplementary material",
     ),
 )
 

@@ -55,12 +55,11 @@ def _draw(axes: Any, line: Line, place: int, count: int) -> None:
     x, y = [i + shift for i, _ in known], [value for _, value in known]
     bars = None
     if line.low and line.high:
-        lows, highs = [line.low[i] for i, _ in known], [line.high[i] for i, _ in known]
-        if None not in lows and None not in highs:
-            bars = [
-                [a - b for a, b in zip(y, lows, strict=True)],
-                [b - a for a, b in zip(y, highs, strict=True)],
-            ]
+        bounds = [(line.low[i], value, line.high[i]) for i, value in known]
+        known_bounds = [
+            (value - low, high - value) for low, value, high in bounds if low is not None and high is not None
+        ]
+        bars = list(zip(*known_bounds, strict=True)) if len(known_bounds) == len(known) else None
     colour, marker = COLOURS[place % len(COLOURS)], _MARKERS[place % len(_MARKERS)]
     axes.errorbar(x, y, yerr=bars, color=colour, marker=marker, capsize=2, linewidth=1.4, label=line.name)
 
