@@ -13,6 +13,7 @@ from caffe_port.cli import OneLineErrors
 from caffe_port.cli import as_json as json_option
 from caffe_port.cli import strict as strict_option
 from decoders.experiments.cli import experiment
+from decoders.report.cli import report
 from decoders.representations import Representation, representation
 
 if TYPE_CHECKING:
@@ -342,6 +343,7 @@ def demo(out: Path, as_json: bool, quiet: bool) -> None:
 
 
 main.add_command(experiment)
+main.add_command(report)
 
 
 def shipped_models() -> list[str]:

@@ -39,7 +39,8 @@ def drop(features: Features, share: float, *, seed: int) -> Features:
     ValueError : if ``share`` is not in 0..1.
     """
     rows = _rows(features)
-    order = np.argsort(_draws(*rows.shape, seed), axis=1, kind="stable")
+    draws = _draws(len(rows), rows.shape[1], seed)
+    order = np.argsort(draws, axis=1, kind="stable")
     dropped = np.arange(rows.shape[1])[None] < _part(share, np.full(len(rows), rows.shape[1]))[:, None]
     return _dropped(features, order, dropped)
 
@@ -138,7 +139,7 @@ def _draws(rows: int, entries: int, seed: int) -> NDArray[np.uint32]:
 
 def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint32]:
     """MurmurHash3's 32-bit finaliser (Appleby, `fmix32`) of the lower 32 bits."""
-    values = values & _WORD
-    values = ((values ^ (values >> 16)) * 0x85EBCA6B) & _WORD
-    values = ((values ^ (values >> 13)) * 0xC2B2AE35) & _WORD
-    return (values ^ (values >> 16)).astype(np.uint32)
+    words = (values & _WORD).astype(np.uint32)
+    words = (words ^ words >> np.uint32(16)) * np.uint32(0x85EBCA6B)
+    words = (words ^ words >> np.uint32(13)) * np.uint32(0xC2B2AE35)
+    return words ^ words >> np.uint32(16)
