@@ -13,6 +13,8 @@ from tqdm import tqdm
 from caffe_port.cli import OneLineErrors
 from caffe_port.cli import as_json as json_option
 from caffe_port.cli import strict as strict_option
+from decoders.experiments.cli import experiment
+from decoders.report.cli import report
 from decoders.representations import Representation, representation
 
 if TYPE_CHECKING:
@@ -385,6 +387,10 @@ def _demonstrate_on_the_web(models: Mapping[str, Model], out: Path, runtime: str
     ]
     left_out = write_site(entries, list_images([PICTURES]), read_runtime(runtime), out)
     return {"page": str((out / "index.html").resolve()), "models": list(models), "left_out": left_out}
+
+
+main.add_command(experiment)
+main.add_command(report)
 
 
 def shipped_models() -> list[str]:

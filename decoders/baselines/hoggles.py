@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from decoders.baselines.extras import need
 from decoders.baselines.ihog import CHANNELS
 from decoders.baselines.paired_dictionary import MAX_SWEEPS, PairedDictionary, Progress
 from decoders.baselines.paired_windows import feature_windows, unit_length
+from decoders.extras import need
 
 BORDER = 5  # cells of zeros around the features
 PATCH_SIGMA = 9.0  # of the Gaussian over a patch, in pixels

@@ -22,9 +22,9 @@ from decoders.baselines.archives import (
     settings_on,
     write_archive,
 )
-from decoders.baselines.extras import need
 from decoders.baselines.ihog import CHANNELS
 from decoders.baselines.paired_windows import PairedWindows
+from decoders.extras import need
 
 KIND = "HOGgles dictionary"
 MAX_SWEEPS = 10_000  # of coordinate descent

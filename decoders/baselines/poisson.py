@@ -11,7 +11,7 @@ Four neighbours; the borders of the image are free too. Colours are solved one b
 import numpy as np
 from numpy.typing import NDArray
 
-from decoders.baselines.extras import need
+from decoders.extras import need
 
 
 def solve(values: NDArray, is_open: NDArray, is_known: NDArray, guide: NDArray) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from decoders.baselines import extras
+from decoders import extras
 from decoders.baselines.hoggles import invert_hog, sparse_codes
 from decoders.baselines.ihog import ihog
 from decoders.baselines.paired_dictionary import (
