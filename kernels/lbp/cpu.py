@@ -108,10 +108,11 @@ def cells(
     wide: NDArray,
     features: NDArray,
 ) -> bool:
-    """Features of the cell rows first..last-1 into features (58, H', W'); whether their pixels were finite, and the border's.
+    """Features of the cell rows first..last-1 into features (58, H', W'); false if a pixel was not finite.
 
     columns and rows are the `strips` of the two axes. Strip y is the lower part of cell row y - 1 and the upper part
     of cell row y; the first one only serves cell row `first`, the last one only cell row last - 1.
+    The first and the last band look at the border rows too, which lie in no strip.
     wide (W,) is room for patterns as wide as a pixel: compared in vector lanes of that width, packed afterwards.
     """
     table = CODE_TABLE
