@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parent / "results" / "full_width.json"
 
 
 def multiply_adds(spec: DecoderSpec, *, upconv: str = "fused", backward: bool = False) -> int:
-    """Multiply-adds of one picture, forward; with ``backward``, of a whole step: products for weights and inputs too."""
+    """Multiply-adds of one picture, forward; with ``backward``, of a step: products for weights and inputs too."""
     total = 0
     for row in spec.rows:
         height, width, maps = row.out
@@ -93,6 +93,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(DECODERS))
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--images", required=True, help="Pictures, about twenty or more.")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--net", help="Used by this script when it calls itself.")
     arguments = parser.parse_args()
     if arguments.net is not None:
@@ -109,7 +110,9 @@ def main() -> None:
             rows.append(json.loads(done.stdout))
             print(done.stdout.strip(), flush=True)
     machine = {"threads": torch.get_num_threads(), "torch": torch.__version__, "batch": arguments.batch}
-    RESULTS.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n", encoding="utf-8")
+    arguments.out.write_text(
+        json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":
