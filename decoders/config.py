@@ -149,6 +149,11 @@ class TrainConfig:
             if name not in fields:
                 raise ValueError(f"{source}: field {name!r} is unknown; fields are {', '.join(fields)}")
             value[name] = tuple(item) if isinstance(item, list) else item
+            wanted = type(fields[name].default)
+            if wanted in (str, bool, int) and type(item) is not wanted:
+                raise ValueError(
+                    f"{source}: field {name!r} is {item!r}, not of kind {wanted.__name__}; restore the file"
+                )
         for name in ("representation", "images"):
             if name not in value:
                 raise ValueError(f"{source}: field {name!r} is missing; restore the file or train again")
