@@ -235,7 +235,12 @@ def invert(
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The .onnx file.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True)
 @click.option("--pipeline", is_flag=True, help="From photographs to pictures, the features inside.")
-@click.option("--calibrate", multiple=True, metavar="SRC", help="Pictures to measure the error on.  [demo's]")
+@click.option(
+    "--calibrate",
+    multiple=True,
+    metavar="SRC",
+    help="Pictures to measure the error on, 64 at most.  [demo's]",
+)
 @click.option("--max-extra-error", type=float, default=0.5, show_default=True, help="Over torch's, in %.")
 @net_option
 @quiet_option

@@ -318,3 +318,21 @@ def test_help_is_fast() -> None:
     bare = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import numpy"], check=True)
     assert min(times) < 0.5 + (time.perf_counter() - bare)
+
+
+def test_export_a_pipeline_with_its_own_calibration(run: Path, photos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.onnx"
+    options = ("--pipeline", "--precision", "fp16", "--calibrate", photos, "--max-extra-error", 2)
+    result = type_in("export", run, "-o", path, *options)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"fp16, at most .* from torch; error 0\.\d+ on 20 pictures, torch's 0\.\d+", result.stdout)
+    import export
+
+    pipeline = export.load(path)
+    assert pipeline.card["kind"] == "pipeline"
+    picture = draw(4, 64, 64)
+    assert pipeline(picture[None]).shape == (1, 64, 64, 3)
+    assert "a pipeline, which takes photographs; give a file of its decoder alone" in refused(
+        type_in("evaluate", path, "--images", photos)
+    )
+    assert refused(type_in("export", run, "-o", path, "--max-extra-error", "-1")).endswith("at least 0")
