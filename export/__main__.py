@@ -62,15 +62,15 @@ def net(net: str, blob: str, out: Path, size: tuple[int, int] | None) -> None:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or tensorrt.")
 @click.option("--strict-device", is_flag=True, help="Refuse to run elsewhere.")
 def run(model: Path, features: Path, out: Path, device: str, strict_device: bool) -> None:
-    """Decode FEATURES, an .npz file, to an array `images` (N, H, W, 3) uint8.
+    """Decode FEATURES, an .npz, .npy or .mat file, to an array `images` (N, H, W, 3) uint8.
 
     A decoder takes an array `features`, (N, C, H, W) or (N, C); a pipeline takes `photographs`, (N, H, W, 3) uint8 RGB.
     """
     import numpy as np
 
     import export
+    from caffe_port.array_files import read_array
     from caffe_port.files import replacing
-    from export.arrays import read_array
 
     decoder = export.load(model, device=device, strict_device=strict_device)
     images = decoder(read_array(features, decoder.takes))

@@ -17,7 +17,6 @@ from click.testing import CliRunner, Result
 
 import export
 from decoders.images import to_batch, unique_names
-from decoders.model import Decoder
 from decoders.representations import representation
 from export.__main__ import main
 from export.mapping import engines
@@ -25,17 +24,7 @@ from export.mapping.engines import run_on_ray
 from export.mapping.job import Job, Outcome
 from export.mapping.run import MapOptions, map_pictures
 from export.mapping.shards import Shard, list_shards
-from export.to_onnx import ExportOptions
-from tests.export.conftest import write
 from tests.photos import draw, encode, fill
-
-
-@pytest.fixture(scope="module")
-def pipeline(decoder: Decoder, card: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """From photographs to pictures through HOG."""
-    path = tmp_path_factory.mktemp("pipeline") / "pipeline.onnx"
-    write(decoder, card, path, ExportOptions(kind="pipeline"))
-    return path
 
 
 @pytest.fixture
