@@ -1,8 +1,10 @@
 """Where shards are done: in this process, or by workers of a Ray cluster. Each yields outcomes as they come."""
 
 import dataclasses
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -47,12 +49,14 @@ def run_on_ray(job: Job, shards: Sequence[Shard], workers: int) -> Iterator[Outc
     except ImportError as error:
         raise ValueError("Ray is not installed; pip install caffe-port[ray]") from error
     if not ray.is_initialized():
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here: no reports
         ray.init(log_to_driver=False, logging_level="warning")
-    count = min(workers or int(ray.cluster_resources().get("CPU", 1)), len(shards))
-    job = dataclasses.replace(job, threads=job.threads or 1)
+    processors = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    count = min(workers or processors, len(shards))
+    job = _anywhere(job)
     Mapper(job)  # a model that cannot be opened is refused here and not by a worker
     pool = _Pool(ray, job)
-    waiting = deque((shard, 1) for shard in shards)
+    waiting = deque((_absolute(shard), 1) for shard in shards)
     for _ in range(count):
         pool.give(pool.hire(), *waiting.popleft())
     try:
@@ -71,6 +75,21 @@ def run_on_ray(job: Job, shards: Sequence[Shard], workers: int) -> Iterator[Outc
                 yield outcome
     finally:
         pool.dismiss()
+
+
+def _anywhere(job: Job) -> Job:
+    """The same job for workers, whose working folder is another: one thread each, if the job does not say."""
+    net = str(Path(job.net).absolute()) if job.net and Path(job.net).exists() else job.net
+    threads = job.threads or 1
+    return dataclasses.replace(
+        job, model=job.model.absolute(), out=job.out.absolute(), net=net, threads=threads
+    )
+
+
+def _absolute(shard: Shard) -> Shard:
+    """The same shard for workers, whose working folder is another."""
+    files = (dataclasses.replace(file, path=str(Path(file.path).absolute())) for file in shard.files)
+    return dataclasses.replace(shard, files=tuple(files))
 
 
 class _Pool:

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import export
+from caffe_port.pictures import BadImage
 from decoders.images import to_batch, unique_names
 from decoders.representations import representation
 from export.__main__ import main
@@ -224,6 +225,9 @@ def test_a_worker_of_a_ray_cluster_is_killed_half_way(pipeline: Path, source: Pa
     try:
         job, options = Job(pipeline, source / "out"), MapOptions(block=2, engine="ray", workers=2)
         found = map_pictures(job, sources, options, watch=kill_the_first)
+        strict = Job(pipeline, source / "strict", strict=True)
+        with pytest.raises(BadImage, match="--strict refuses"):  # a worker's own error comes through
+            map_pictures(strict, [str(source / "photos" / "deep")], options)
     finally:
         ray.shutdown()
     pictures = written(source / "out")
