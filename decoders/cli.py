@@ -15,7 +15,7 @@ from caffe_port.cli import as_json as json_option
 from caffe_port.cli import strict as strict_option
 from decoders.experiments.cli import experiment
 from decoders.report.cli import report
-from decoders.representations import Representation, representation
+from decoders.representations import Representation
 
 if TYPE_CHECKING:
     from decoders.evaluation import Decode
@@ -429,6 +429,7 @@ def open_model(model: str, net: str | None = None) -> Model:
         decoder, features, card = open_run(path, net or "")
         return Model(decoder.decode_numpy, features, card)
     import export
+    from decoders.cards import representation_of
 
     if path.suffix != ".onnx":
         if model not in shipped_models():
@@ -440,12 +441,7 @@ def open_model(model: str, net: str | None = None) -> Model:
     card = session.card
     if session.takes != "features":
         raise ValueError(f"{path}: a pipeline, which takes {session.takes}; give a file of its decoder alone")
-    if card.get("autoencoder"):
-        raise ValueError(f"{path}: the decoder of an autoencoder, without its encoder; use its run folder")
-    recorded = card.get("net")
-    features = representation(card["representation"], net or (recorded["name"] if recorded else ""))
-    if features.net is not None:
-        features.net.check(recorded or {}, str(path))
+    features = representation_of(card, str(path), net or "")
     return Model(session.pictures, features, card)
 
 

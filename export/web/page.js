@@ -7,7 +7,8 @@ const page = (() => {
   const $ = (id) => document.getElementById(id);
   const controls = $("controls");
   const photographs = []; // {name, source, read}: source is a file or an image of the page
-  let features = new Map(); // "encoder photograph" -> promise of features by name
+  const features = new Map(); // "encoder photograph" -> promise of features by name
+  let drawn = [];
   let seed = 0;
   let running = false;
   let waiting = false;
@@ -60,12 +61,20 @@ const page = (() => {
     share.disabled = second.value === "";
   }
 
+  /** The photograph as it is cut for a model; drawn anew only when one of them is another. */
+  function drawOriginal(original, using) {
+    const cut = [original, using.covers, using.height, using.width];
+    if (cut.every((value, i) => value === drawn[i])) return;
+    const fit = using.covers ? pictures.cover : pictures.stretch;
+    pictures.drawRgb($("original"), fit(original, using.height, using.width));
+    drawn = cut;
+  }
+
   async function show() {
     const [using, first, second] = [model(), chosen(), controls.elements.second.value];
     $("about").textContent = `${using.features.join(" × ")} numbers: ${using.about}.`;
     const original = await photograph(first);
-    const fit = using.covers ? pictures.cover : pictures.stretch;
-    pictures.drawRgb($("original"), fit(original, using.height, using.width));
+    drawOriginal(original, using);
     const found = (await featuresOf(first))[using.output];
     const other = second === "" ? null : (await featuresOf(Number(second)))[using.output];
     const values = perturbed(found.values, other?.values);
