@@ -327,7 +327,9 @@ def test_export_a_pipeline_with_its_own_calibration(run: Path, photos: Path, tmp
     options = ("--pipeline", "--precision", "fp16", "--calibrate", photos, "--max-extra-error", 2)
     result = type_in("export", run, "-o", path, *options)
     assert result.exit_code == 0, result.output
-    assert re.search(r"fp16, at most .* from torch; error 0\.\d+ on 20 pictures, torch's 0\.\d+", result.stdout)
+    assert re.search(
+        r"fp16, at most .* from torch; error 0\.\d+ on 20 pictures, torch's 0\.\d+", result.stdout
+    )
     import export
 
     pipeline = export.load(path)
