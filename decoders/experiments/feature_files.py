@@ -20,6 +20,7 @@ from decoders.extras import need
 
 _DAMAGE = (
     ValueError,
+    OSError,
     TypeError,
     LookupError,
     ArithmeticError,
