@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from caffe_port.cli import as_json as json_option
 from caffe_port.cli import quiet as quiet_option
@@ -182,4 +181,4 @@ def _is_short(value: object) -> bool:
 
 
 def _cell(key: str, value: object) -> str:
-    return f"{key} {value:.4f}" if isinstance(value, float | np.floating) else f"{key} {value}"
+    return f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}"

@@ -1,6 +1,7 @@
 """Curves as SVG, drawn by matplotlib: without ground, and in the colour of the text around them, light or dark."""
 
 import io
+import math
 import re
 from typing import Any
 
@@ -9,6 +10,7 @@ from decoders.extras import need
 
 COLOURS = ("#3b7dd8", "#d9661f", "#2f9e5c", "#b04fc4", "#c9a21a", "#d64562", "#2aa7a7", "#8a8f98")
 _MARKERS = "osD^vPX*"
+MOST_LABELS = 12  # along an axis
 _INK = "#010203"  # stands for the colour of the text until the file is written
 _STYLE = {
     "svg.fonttype": "none",
@@ -37,7 +39,8 @@ def as_svg(chart: Chart) -> str:
         axes = figure.add_subplot()
         for i, line in enumerate(chart.lines):
             _draw(axes, line, i, chart)
-        axes.set_xticks(range(len(chart.places)), chart.places)
+        apart = math.ceil(len(chart.places) / MOST_LABELS)
+        axes.set_xticks(range(0, len(chart.places), apart), chart.places[::apart])
         axes.set_xlim(-0.5, len(chart.places) - 0.5)
         axes.set_ylim(bottom=0)
         axes.set_ylabel(chart.ylabel)

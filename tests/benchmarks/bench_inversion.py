@@ -1,10 +1,11 @@
 """How much faster decoding one picture is than finding it by gradient descent: the paper's "1200 times" (section 4.2).
 
 Run as `python -m tests.benchmarks.bench_inversion`. CaffeNet and the paper's full-width decoder of a layer, both with
-synthetic weights: times do not depend on them. One picture at a time, on the same threads, in one process; decoding and
-steps of Mahendran & Vedaldi's descent take turns, so that a busy machine is busy for both. Their inversion takes 400
-steps, all alike; a few are timed, and the whole is extrapolated: 400 times the median step. Seconds; the ratio is of
-medians, and that of the fastest ones stands beside it.
+synthetic weights: times do not depend on them. The decoder is the exported one, in ONNX Runtime, as it ships; torch's,
+which reorders its weights at every call, stands beside it. One picture at a time, on the same threads, in one process;
+decoding and steps of Mahendran & Vedaldi's descent take turns, so that a busy machine is busy for both. Their inversion
+takes 400 steps, all alike; a few are timed, and the whole is extrapolated: 400 times the median step. Seconds; the
+ratio is of medians, and that of the fastest ones stands beside it.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from decoders.baselines.mahendran import noise, tv_weight
 from decoders.model import Decoder
 from decoders.specs import DECODERS
 from tests.benchmarks.bench_caffemodel import write_caffenet
+from tests.benchmarks.bench_export import onnx_call
 
 SIZE = (3, 227, 227)
 STEPS = 2  # timed at a time
@@ -38,10 +40,11 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def compare(net: caffe_port.net.CaffeNet, layer: str, rounds: int) -> dict[str, object]:
+def compare(net: caffe_port.net.CaffeNet, layer: str, rounds: int, threads: int) -> dict[str, object]:
     """Figures of one layer."""
     blob = NETS["caffenet"].blobs[layer.upper()]
     decoder = Decoder(DECODERS[layer]).eval()
+    exported = onnx_call(decoder, "", "fp32", threads)
     picture = torch.from_numpy(np.random.default_rng(0).uniform(-120, 120, (1, *SIZE)).astype(np.float32))
     with torch.no_grad():
         target = net.features(picture, blob)
@@ -56,11 +59,12 @@ def compare(net: caffe_port.net.CaffeNet, layer: str, rounds: int) -> dict[str, 
         with torch.no_grad():
             return net.features(picture, blob)
 
-    for work in (lambda: decoder.decode_numpy(features), descended, forward):
+    for work in (lambda: exported(features), lambda: decoder.decode_numpy(features), descended, forward):
         work()
-    decodes, steps = [], []
+    decodes, of_torch, steps = [], [], []
     for _ in range(rounds):
-        decodes += [seconds(lambda: decoder.decode_numpy(features)) for _ in range(5)]
+        decodes += [seconds(lambda: exported(features)) for _ in range(5)]
+        of_torch += [seconds(lambda: decoder.decode_numpy(features)) for _ in range(3)]
         last = seconds(forward)  # `descend` evaluates the energy once more after its steps
         steps.append(max(0.0, seconds(descended) - last) / STEPS)
     total = len(MahendranSettings().rates)
@@ -68,12 +72,14 @@ def compare(net: caffe_port.net.CaffeNet, layer: str, rounds: int) -> dict[str, 
     return {
         "layer": layer,
         "decode_seconds": decode,
+        "decode_seconds_torch": statistics.median(of_torch),
         "step_seconds": step,
         "steps": total,
         "steps_timed": rounds * STEPS,
         "inversion_seconds_extrapolated": total * step,
         "ratio": round(total * step / decode),
         "ratio_of_fastest": round(total * min(steps) / min(decodes)),
+        "ratio_torch": round(total * step / statistics.median(of_torch)),
     }
 
 
@@ -91,7 +97,7 @@ def main() -> None:
     net = caffe_port.load(FOLDER / "caffenet.prototxt", weights).requires_grad_(False)
     rows = []
     for layer in options.layers:
-        rows.append(compare(net, layer, options.rounds))
+        rows.append(compare(net, layer, options.rounds, options.threads))
         print(json.dumps(rows[-1]), flush=True)
     machine = {"machine": platform.machine(), "threads": options.threads, "torch": torch.__version__}
     if options.output:
