@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from caffe_port.cli import as_json as json_option
 from caffe_port.cli import quiet as quiet_option
@@ -30,7 +29,6 @@ class Sources:
     array: str | None = None
     limit: int | None = None
     strict: bool = False
-    quiet: bool = True
 
 
 class Experiments(click.Group):
@@ -122,7 +120,7 @@ def _run(
     from decoders.experiments.outcomes import join
 
     models, more = split_models(model)
-    sources = Sources(models, images + more, net, features, array, limit, strict, quiet)
+    sources = Sources(models, images + more, net, features, array, limit, strict)
     settings = row.settings(**{name: value for name, value in options.items() if value not in (None, ())})
     outcomes = []
     for subject in subjects(sources):
@@ -155,9 +153,8 @@ def subjects(sources: Sources) -> "Iterator[Subject]":
     from caffe_port.pictures import list_images
     from decoders.cli import open_model
     from decoders.demo import PICTURES
-    from decoders.evaluation import read_squares
     from decoders.experiments.feature_files import read_features
-    from decoders.experiments.subjects import of_features, of_pictures
+    from decoders.experiments.subjects import of_features, of_files
 
     if sources.features is not None and sources.images:
         raise ValueError("both pictures and --features are given; give one of them")
@@ -171,16 +168,12 @@ def subjects(sources: Sources) -> "Iterator[Subject]":
                 read_features(sources.features, opened.representation.shape, sources.array)[: sources.limit],
             )
             continue
-        pictures, bad = read_squares(files, opened.representation.framing, quiet=sources.quiet)
+        subject, bad = of_files(*one, files)
         if bad and sources.strict:
             raise ValueError(f"{bad[0]} (--strict refuses unreadable pictures)")
         for line in bad:
             click.echo(f"skipped {line}", err=True)
-        if not len(pictures):
-            raise ValueError("none of the pictures can be read")
-        unread = {line.split(": ")[0] for line in bad}
-        names = tuple(Path(file.name).stem for file in files if str(file) not in unread)
-        yield of_pictures(*one, pictures, names)
+        yield subject
 
 
 def _is_short(value: object) -> bool:
@@ -188,4 +181,4 @@ def _is_short(value: object) -> bool:
 
 
 def _cell(key: str, value: object) -> str:
-    return f"{key} {value:.4f}" if isinstance(value, float | np.floating) else f"{key} {value}"
+    return f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}"

@@ -11,6 +11,7 @@ import numpy as np
 from decoders.experiments.bootstrap import mean_interval
 from decoders.experiments.outcomes import Chart, Line, Outcome, Row, Sheet
 from decoders.experiments.subjects import Subject
+from decoders.representations import KERNELS
 
 SHOWN = 6  # pictures of a sheet
 
@@ -57,7 +58,8 @@ def by_representation(name: str, title: str, rows: Sequence[Row], kind: Callable
             for key in ("error", "low", "high")
         )
         lines.append(Line(line, values, low, high))
-    return Chart(name, title, "normalised error", places, lines)
+    joined = [place for place in places if place not in KERNELS]
+    return Chart(name, title, "normalised error", places, lines, joined)
 
 
 def _kind(row: Row) -> str:
@@ -67,12 +69,12 @@ def _kind(row: Row) -> str:
 def _sheet(subject: Subject) -> Sheet:
     shown = subject.shown(SHOWN)
     decoded = subject.reconstruct(subject.features[:SHOWN])
-    panels = list(zip(shown, decoded, strict=True))
-    columns = ("original", f"from {subject.representation.name}")
+    panels = [list(shown), list(decoded)]
+    captions = ("original", f"from {subject.representation.name}")
     return Sheet(
         f"{subject.file_name}-errors",
         f"Reconstructions by {subject.name}",
+        captions,
         subject.names[:SHOWN],
-        columns,
         panels,
     )

@@ -4,9 +4,12 @@ One row a picture, (N, *shape) or (N, C * H * W), channels first; a single vecto
 """
 
 import math
+import struct
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +18,17 @@ from caffe_port.binary import map_file
 from caffe_port.means import read_npy
 from decoders.extras import need
 
+_DAMAGE = (
+    ValueError,
+    OSError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
 _NAME = "features"  # of the array, in files of several
 
 
@@ -71,20 +85,25 @@ def _npz(path: Path, array: str | None) -> np.ndarray:
 
 def _mat(path: Path, array: str | None) -> np.ndarray:
     matlab = need("scipy.io", "mat")
-    try:
-        listed = matlab.whosmat(path)
-        name = _chosen(path, [name for name, _, _ in listed], array)
-        size = next(math.prod(shape) for found, shape, _ in listed if found == name)
-        if size * 8 > MAX_BYTES:
-            raise ValueError(f"{path}: array {name} has {size} numbers; at most {MAX_BYTES // 8} are read")
-        values = matlab.loadmat(path, variable_names=[name])[name]
-    except NotImplementedError as error:
-        raise ValueError(f"{path}: MATLAB's version 7.3; save it with save(..., '-v7')") from error
-    except (matlab.matlab.MatReadError, TypeError, KeyError, EOFError) as error:
-        raise ValueError(f"{path}: damaged, or not a MATLAB file ({error})") from error
+    listed = _of_matlab(path, lambda: matlab.whosmat(path))
+    name = _chosen(path, [name for name, _, _ in listed], array)
+    size = next(math.prod(shape) for found, shape, _ in listed if found == name)
+    if size * 8 > MAX_BYTES:
+        raise ValueError(f"{path}: array {name} has {size} numbers; at most {MAX_BYTES // 8} are read")
+    values = _of_matlab(path, lambda: matlab.loadmat(path, variable_names=[name])[name])
     if not isinstance(values, np.ndarray):
         raise ValueError(f"{path}: {name} is sparse; full arrays are read")
     return values[0] if values.ndim == 2 and values.shape[0] == 1 else values
+
+
+def _of_matlab(path: Path, read: Callable[[], Any]) -> Any:
+    """What SciPy reads, its many ways to fail as one."""
+    try:
+        return read()
+    except NotImplementedError as error:
+        raise ValueError(f"{path}: MATLAB's version 7.3; save it with save(..., '-v7')") from error
+    except (*_DAMAGE, need("scipy.io.matlab", "mat").MatReadError) as error:
+        raise ValueError(f"{path}: damaged, or not a MATLAB file ({error})") from error
 
 
 def _chosen(path: Path, names: list[str], wanted: str | None) -> str:

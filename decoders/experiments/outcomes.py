@@ -63,6 +63,7 @@ class Chart:
     title, ylabel : texts.
     places : along the x axis.
     lines : the curves.
+    joined : places between which points are joined; those of others stand alone.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Chart:
     ylabel: str
     places: Sequence[str]
     lines: Sequence[Line]
+    joined: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)

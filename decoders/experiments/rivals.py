@@ -20,7 +20,7 @@ from decoders.baselines.ihog import ihog
 from decoders.baselines.paired_dictionary import HogglesSettings, learn_dictionary
 from decoders.baselines.patch_database import DatabaseSettings, build_database
 from decoders.experiments.errors import by_representation, scored
-from decoders.experiments.outcomes import Chart, Outcome, Row, Sheet
+from decoders.experiments.outcomes import Chart, Line, Outcome, Row, Sheet
 from decoders.experiments.subjects import Subject
 from decoders.images import cover, to_batch, to_pictures
 from decoders.metrics import distances
@@ -119,7 +119,7 @@ def _energy_facts(found: "Inversion", tv_weight: float) -> dict[str, Any]:
     energy = found.energies.sum(axis=2).mean(axis=0)  # (steps + 1,)
     steps = len(energy) - 1
     kept = np.unique(np.linspace(0, steps, min(steps + 1, 41)).round().astype(int))
-    curve = {int(step): round(float(energy[step]), 6) for step in kept}
+    curve = {str(step): round(float(energy[step]), 6) for step in kept}
     return {"steps": steps, "tv_weight": tv_weight, "energies": curve}
 
 
@@ -216,5 +216,18 @@ def run(subject: Subject, settings: RivalsSettings) -> Outcome:
 
 
 def charts(rows: Sequence[Row]) -> list[Chart]:
-    """Figure 7: the decoder's error and the rivals', by representation."""
-    return [by_representation("rivals", "Decoders and their rivals", rows, lambda row: str(row["method"]))]
+    """Figure 7: the decoder's error and the rivals', by representation; and how the energies of the descents fell."""
+    errors = by_representation("rivals", "Decoders and their rivals", rows, lambda row: str(row["method"]))
+    descents = [row for row in rows if "energies" in row]
+    return [
+        errors,
+        *(_energies(steps, descents) for steps in dict.fromkeys(row["steps"] for row in descents)),
+    ]
+
+
+def _energies(steps: int, rows: Sequence[Row]) -> Chart:
+    own = [row for row in rows if row["steps"] == steps]
+    places = [str(step) for step in own[0]["energies"]]
+    lines = [Line(f"{row['representation']}, {row['method']}", list(row["energies"].values())) for row in own]
+    title = f"Energy of the {steps} steps of Mahendran & Vedaldi's descent"
+    return Chart(f"energies-{steps}", title, "energy", places, lines, places)

@@ -1,12 +1,14 @@
 """What an experiment is made on: a decoder with the features of some pictures, or with features that came alone."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from decoders.evaluation import Decode, enlarge
+from caffe_port.pictures import ImageFile
+from decoders.evaluation import Decode, enlarge, read_squares
 from decoders.images import to_batch, to_pictures
 from decoders.metrics import distances, mean_pairwise_distance
 from decoders.representations import Representation
@@ -100,18 +102,33 @@ class Subject:
         return np.concatenate(found)
 
 
-def of_pictures(
+def of_files(
     name: str,
     decode: Decode,
     representation: Representation,
     card: Mapping[str, Any],
-    pictures: np.ndarray,
-    names: tuple[str, ...],
-) -> Subject:
-    """A decoder on the features of ``pictures``, (N, H, W, 3) uint8, cut as the representation cuts them."""
+    files: Sequence[ImageFile],
+) -> tuple[Subject, list[str]]:
+    """A decoder on the features of pictures, cut as the representation cuts them.
+
+    Returns
+    -------
+    subject : with the pictures that can be read.
+    bad : one line for each file that could not be read.
+
+    Raises
+    ------
+    ValueError : if none can be read.
+    """
+    pictures, bad = read_squares(files, representation.framing)
+    if not len(pictures):
+        raise ValueError(f"none of the {len(files)} pictures can be read; {bad[0]}")
+    unread = {line.split(": ")[0] for line in bad}
+    names = tuple(Path(file.name).stem for file in files if str(file) not in unread)
     batches = [pictures[start : start + _BATCH] for start in range(0, len(pictures), _BATCH)]
     features = np.concatenate([representation.extract(to_batch(batch)) for batch in batches])
-    return Subject(name, decode, representation, features, names, pictures, bool(card.get("autoencoder")))
+    is_autoencoder = bool(card.get("autoencoder"))
+    return Subject(name, decode, representation, features, names, pictures, is_autoencoder), bad
 
 
 def of_features(

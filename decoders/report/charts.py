@@ -1,6 +1,7 @@
 """Curves as SVG, drawn by matplotlib: without ground, and in the colour of the text around them, light or dark."""
 
 import io
+import math
 import re
 from typing import Any
 
@@ -9,6 +10,7 @@ from decoders.extras import need
 
 COLOURS = ("#3b7dd8", "#d9661f", "#2f9e5c", "#b04fc4", "#c9a21a", "#d64562", "#2aa7a7", "#8a8f98")
 _MARKERS = "osD^vPX*"
+MOST_LABELS = 12  # along an axis
 _INK = "#010203"  # stands for the colour of the text until the file is written
 _STYLE = {
     "svg.fonttype": "none",
@@ -36,8 +38,9 @@ def as_svg(chart: Chart) -> str:
         figure = figure_type(figsize=(7.2, 3.6), layout="constrained")
         axes = figure.add_subplot()
         for i, line in enumerate(chart.lines):
-            _draw(axes, line, i, len(chart.lines))
-        axes.set_xticks(range(len(chart.places)), chart.places)
+            _draw(axes, line, i, chart)
+        apart = math.ceil(len(chart.places) / MOST_LABELS)
+        axes.set_xticks(range(0, len(chart.places), apart), chart.places[::apart])
         axes.set_xlim(-0.5, len(chart.places) - 0.5)
         axes.set_ylim(bottom=0)
         axes.set_ylabel(chart.ylabel)
@@ -49,7 +52,8 @@ def as_svg(chart: Chart) -> str:
     return _for_pages(text.getvalue(), chart)
 
 
-def _draw(axes: Any, line: Line, place: int, count: int) -> None:
+def _draw(axes: Any, line: Line, place: int, chart: Chart) -> None:
+    count = len(chart.lines)
     shift = 0.12 * (place - (count - 1) / 2) / max(1, count / 4)
     known = [(i, value) for i, value in enumerate(line.values) if value is not None]
     x, y = [i + shift for i, _ in known], [value for _, value in known]
@@ -61,11 +65,14 @@ def _draw(axes: Any, line: Line, place: int, count: int) -> None:
         ]
         bars = list(zip(*known_bounds, strict=True)) if len(known_bounds) == len(known) else None
     colour, marker = COLOURS[place % len(COLOURS)], _MARKERS[place % len(_MARKERS)]
-    axes.errorbar(x, y, yerr=bars, color=colour, marker=marker, capsize=2, linewidth=1.4, label=line.name)
+    axes.errorbar(x, y, yerr=bars, color=colour, fmt=marker, capsize=2, elinewidth=1.4, label=line.name)
+    joined = [(a, b) for a, b, (i, _) in zip(x, y, known, strict=True) if chart.places[i] in chart.joined]
+    axes.plot([a for a, _ in joined], [b for _, b in joined], color=colour, linewidth=1.4)
 
 
 def _for_pages(svg: str, chart: Chart) -> str:
     element = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
     element = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', "", element, count=1)
     numbers = "; ".join(
         f"{line.name}: "

@@ -48,6 +48,7 @@ def report(
     """
     from caffe_port.pictures import list_images
     from decoders.demo import PICTURES
+    from decoders.report.commands import Typed
     from decoders.report.making import FULL_PICTURES, QUICK_PICTURES, ReportSettings, make_parts
     from decoders.report.page import write_report
 
@@ -59,11 +60,8 @@ def report(
     made, bad = make_parts(models, files, settings, out, quiet=quiet)
     for line in bad:
         click.echo(f"skipped {line}", err=True)
-    words = [*model, *(f"--images {source}" for source in images), *(f"--learn {source}" for source in learn)]
-    command = " ".join(
-        ["decoders report", *words, "--quick" * quick, f"--limit {most} --seed {seed} --out {out}"]
-    )
-    page, found = write_report(made, files, settings, command, out)
+    typed = Typed([name for name in names if name in model], [*images, *sources], net, most, str(out))
+    page, found = write_report(made, files, settings, typed, out)
     if as_json:
         verdicts = [{"claim": one.claim, "verdict": one.verdict} for one in found]
         click.echo(json.dumps({"page": str(page.resolve()), "relations": verdicts}))
@@ -78,8 +76,8 @@ def _split(words: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
     from decoders.cli import shipped_models, split_models
 
     shipped = shipped_models()
-    models, sources = split_models((shipped[0], *words))
-    return list(dict.fromkeys([*shipped, *models])), sources
+    models, sources = split_models(("", *words))  # which takes its first word for a model
+    return list(dict.fromkeys([*shipped, *models[1:]])), sources
 
 
 def _open(name: str, net: str | None) -> "ReportModel":

@@ -34,13 +34,11 @@ def is_near(first: Row, second: Row, most: float, names: str) -> Check:
     return Check(f"{names}: {first['error']:.3f} / {second['error']:.3f} = {ratio:.2f}", ratio <= most)
 
 
-VERDICTS = ("holds", "holds in part", "does not hold", "undecided", "not measured")
-
-
 def verdict(checks: Sequence[Check]) -> str:
     """One word for several checks.
 
-    "holds" and "does not hold" if all that can be told agree and at least half can; "undecided" if fewer can.
+    "undecided" if less than half of them can be told; else "holds in part" if those differ, "does not hold" if none
+    is so, and "holds", or "holds as far as can be told" where some cannot.
     """
     if not checks:
         return "not measured"
@@ -48,5 +46,5 @@ def verdict(checks: Sequence[Check]) -> str:
     if 2 * len(told) < len(checks):
         return "undecided"
     if all(told):
-        return "holds"
+        return "holds" if len(told) == len(checks) else "holds as far as can be told"
     return "holds in part" if any(told) else "does not hold"

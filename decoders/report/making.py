@@ -9,10 +9,10 @@ from tqdm import tqdm
 
 from caffe_port.pictures import ImageFile
 from caffe_port.versions import versions
-from decoders.evaluation import Decode, read_squares
+from decoders.evaluation import Decode
 from decoders.experiments.outcomes import Outcome
 from decoders.experiments.rivals import RivalsSettings
-from decoders.experiments.subjects import Subject, of_pictures
+from decoders.experiments.subjects import Subject, of_files
 from decoders.experiments.table import EXPERIMENTS, Experiment
 from decoders.images import data_hash
 from decoders.report.paper import ORDER
@@ -21,6 +21,7 @@ from decoders.representations import Representation
 
 PARTS = "parts"
 QUICK_PICTURES, FULL_PICTURES = 6, 100
+QUICK_RIVALS = RivalsSettings(schedule_share=0.1, atoms=64, iterations=20, patches=2000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +59,8 @@ class ReportSettings:
     def of(self, experiment: Experiment) -> Any:
         """The settings of one experiment."""
         if experiment.settings is RivalsSettings:
-            own = RivalsSettings(seed=self.seed, learn=self.learn)
-            if not self.quick:
-                return own
-            return dataclasses.replace(own, schedule_share=0.1, atoms=64, iterations=20, patches=2000)
+            own = QUICK_RIVALS if self.quick else RivalsSettings()
+            return dataclasses.replace(own, seed=self.seed, learn=self.learn)
         has_seed = any(field.name == "seed" for field in dataclasses.fields(experiment.settings))
         return experiment.settings(seed=self.seed) if has_seed else experiment.settings()
 
@@ -124,15 +123,14 @@ class _Lazy:
     def __call__(self) -> Subject:
         if self._subject is None:
             model = self._model
-            pictures, bad = read_squares(self._files, model.representation.framing)
-            self._bad.update(dict.fromkeys(bad))
-            if len(pictures) < 2:
-                raise ValueError(f"{len(pictures)} pictures can be read; a report needs two or more")
-            unread = {line.split(": ")[0] for line in bad}
-            names = tuple(Path(file.name).stem for file in self._files if str(file) not in unread)
-            self._subject = of_pictures(
-                model.name, model.decode, model.representation, model.card, pictures, names
+            self._subject, bad = of_files(
+                model.name, model.decode, model.representation, model.card, self._files
             )
+            self._bad.update(dict.fromkeys(bad))
+            if len(self._subject.features) < 2:
+                raise ValueError(
+                    f"{len(self._subject.features)} picture can be read; a report needs two or more"
+                )
         return self._subject
 
 

@@ -18,6 +18,7 @@ from decoders.experiments.outcomes import Row, Sheet, as_csv, join
 from decoders.experiments.table import EXPERIMENTS, Experiment
 from decoders.images import data_hash, resize
 from decoders.report.charts import as_svg
+from decoders.report.commands import Typed, experiment_command, report_command
 from decoders.report.making import Made, ReportModel, ReportSettings
 from decoders.report.paper import ORDER, TRAINING, beside
 from decoders.report.relations import Finding, findings
@@ -39,7 +40,7 @@ class Section:
 
 
 def write_report(
-    made: Sequence[Made], files: Sequence[ImageFile], settings: ReportSettings, command: str, out: Path
+    made: Sequence[Made], files: Sequence[ImageFile], settings: ReportSettings, typed: Typed, out: Path
 ) -> tuple[Path, list[Finding]]:
     """Write ``index.html``, ``report.json`` and ``report.csv`` into a folder.
 
@@ -55,10 +56,10 @@ def write_report(
     """
     rows = {name: _rows(made, name) for name in EXPERIMENTS}
     found = findings(rows)
-    sections = [_section(row, made, command) for row in EXPERIMENTS.values()]
+    sections = [_section(row, made, typed) for row in EXPERIMENTS.values()]
     models = list({one.model.name: one.model for one in made}.values())
-    facts = {
-        "command": command,
+    facts: dict[str, Any] = {
+        "command": report_command(typed, settings),
         "seed": settings.seed,
         "quick": settings.quick,
         "pictures": len(files),
@@ -82,6 +83,7 @@ def write_report(
             sections=sections,
             missing=missing(models),
             training=TRAINING,
+            ours=ours(facts["models"]),
         ),
     )
     return page, found
@@ -128,21 +130,30 @@ def _rows(made: Sequence[Made], name: str) -> list[Row]:
     return list(join([one.part.outcome for one in made if one.experiment.name == name]).rows)
 
 
-def _section(experiment: Experiment, made: Sequence[Made], command: str) -> Section:
+def _section(experiment: Experiment, made: Sequence[Made], typed: Typed) -> Section:
     own = [one for one in made if one.experiment.name == experiment.name]
+    took_part = [one for one in own if not one.part.reason]
     outcome = join([one.part.outcome for one in own])
-    models = " ".join(one.model.name for one in own if not one.part.reason)
-    words = command.split(" --out ")[0].removeprefix("decoders report").split(" --limit ")
-    tail = f" --limit {words[1]}" if len(words) > 1 else ""
-    sources = " ".join(part for part in words[0].split() if part != "--quick" and part not in models.split())
+    names = [one.model.name for one in took_part]
     return Section(
         experiment,
         [as_svg(chart) for chart in experiment.charts(outcome.rows)] if outcome.rows else [],
         outcome.sheets,
         [f"{one.model.name}: {one.part.reason}" for one in own if one.part.reason],
-        f"decoders experiment {experiment.name} {models} {sources}{tail} --out {experiment.name}",
-        [one.part.key for one in own if not one.part.reason],
+        experiment_command(experiment, own[0].settings, names, typed),
+        [one.part.key for one in took_part],
     )
+
+
+def ours(models: Sequence[dict[str, Any]]) -> str:
+    """One sentence on how the models were trained, where their cards say so."""
+    spans = []
+    for key, text in (("steps", "{} steps"), ("pictures", "{} pictures"), ("width", "{} of the width")):
+        values = sorted({model[key] for model in models if model[key] is not None})
+        if values:
+            ends = dict.fromkeys(f"{value:,}" for value in (values[0], values[-1]))
+            spans.append(text.format(" to ".join(ends)))
+    return f"Ours had {', '.join(spans)}." if spans else "Ours are listed under “Models”."
 
 
 def _model_facts(model: ReportModel) -> dict[str, Any]:
