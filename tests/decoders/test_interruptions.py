@@ -156,29 +156,24 @@ def test_two_processes_never_write_one_run(photos: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("count", [2], indirect=True)
-def test_torchrun_and_workers_that_outlive_it(whole: Path, count: int, photos: Path, tmp_path: Path) -> None:
-    """torchrun dies by signal 9; its workers see it and stop with a checkpoint; a second torchrun ends the run."""
+def test_workers_that_outlive_torchrun_stop(whole: Path, count: int, photos: Path, tmp_path: Path) -> None:
+    """torchrun dies by signal 9; its workers see it and stop with a checkpoint, from which the run goes on."""
     folder = tmp_path / "run"
     runner = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     decoders = ["--no-python", str(Path(sys.executable).with_name("decoders"))]
-
-    def torchrun() -> subprocess.Popen[str]:
-        words = map(str, (*runner, *decoders, *start_or_resume(folder, photos)))
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            list(words), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    with torchrun() as first:
+    words = [str(word) for word in (*runner, *decoders, *start_or_resume(folder, photos))]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as torchrun:
         deadline = time.monotonic() + PATIENCE_S
-        while step_of(folder) == 0 and first.poll() is None and time.monotonic() < deadline:
+        while step_of(folder) == 0 and torchrun.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
-        first.kill()
-        said = first.communicate(timeout=PATIENCE_S)[0]  # until the workers have closed it, too
+        torchrun.kill()
+        said = torchrun.communicate(timeout=PATIENCE_S)[0]  # until the workers have closed it, too
     stopped = step_of(folder)
     assert 0 < stopped < STEPS, said
     assert f"stopped at step {stopped}" in said
-    with torchrun() as second:
-        said = second.communicate(timeout=PATIENCE_S)[0]
-    assert second.returncode == 0, said
+    running = launch(start_or_resume(folder, photos), tmp_path / "said.txt", count=count)
+    assert running.wait() == [0] * count, running.output.read_text()
     assert state(folder) == state(whole)
