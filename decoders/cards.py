@@ -1,12 +1,13 @@
 """The card that every artefact carries: what made it."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from caffe_port.versions import versions
 from decoders.config import TrainConfig
 from decoders.evaluation import Evaluation
-from decoders.representations import Representation
+from decoders.representations import Representation, representation
 from decoders.rows import DecoderSpec
 
 
@@ -55,3 +56,25 @@ def training_card(
         },
         "versions": versions(),
     }
+
+
+def representation_of(card: Mapping[str, Any], source: str, net: str = "") -> Representation:
+    """What a card's decoder inverts, its net opened and compared with the one that it was trained on.
+
+    Parameters
+    ----------
+    source : the decoder's file, for errors.
+    net : where the net is, if no longer where it was.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : if there is no such net, it is another one, or the decoder is an autoencoder's,
+        whose encoder is no net that there is.
+    """
+    if card.get("autoencoder"):
+        raise ValueError(f"{source}: the decoder of an autoencoder, without its encoder; use its run folder")
+    recorded = card.get("net")
+    features = representation(card["representation"], net or (recorded["name"] if recorded else ""))
+    if features.net is not None:
+        features.net.check(recorded or {}, source)
+    return features

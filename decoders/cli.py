@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from caffe_port.cli import as_json as json_option
 from caffe_port.cli import strict as strict_option
 from decoders.experiments.cli import experiment
 from decoders.report.cli import report
-from decoders.representations import Representation, representation
+from decoders.representations import Representation
 
 if TYPE_CHECKING:
     from decoders.evaluation import Decode
@@ -118,6 +119,12 @@ def list_command(table: str | None, width: float, net: str | None, as_json: bool
     "--precision",
     type=click.Choice(["fp32", "bf16"]),
     help="bf16: products of bfloat16 numbers, for GPUs.  [fp32]",
+)
+@click.option(
+    "--channels-last",
+    is_flag=True,
+    default=None,
+    help="Maps in memory pixel by pixel: for GPUs; slower on CPUs.",
 )
 @click.option("--compile", is_flag=True, default=None, help="Run the network as torch.compile makes it.")
 @click.option("--device", help="auto, cpu, cuda or cuda:N.  [auto]")
@@ -319,27 +326,67 @@ def export(
         )
 
 
-@main.command(epilog="Example: decoders demo --out gallery")
+@main.command(epilog="Example: decoders demo --web page")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("decoders-demo"), show_default=True)
+@click.option(
+    "--web",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write a page that reconstructs any photograph.",
+)
+@click.option(
+    "--runtime",
+    default="",
+    metavar="PATH",
+    help="Of --web: `npm`, or where the npm package onnxruntime-web lies.  [node_modules, else npm]",
+)
 @json_option
 @quiet_option
-def demo(out: Path, as_json: bool, quiet: bool) -> None:
-    """Reconstruct a few pictures with every decoder that ships; write PNGs and an HTML page."""
+def demo(out: Path, web: Path | None, runtime: str, as_json: bool, quiet: bool) -> None:
+    """Reconstruct a few pictures with every decoder that ships; write PNGs and an HTML page.
+
+    With --web, write a folder of static files instead, whose index.html reconstructs photographs in the browser, from
+    features that one may perturb. It needs no server and no network.
+    """
+    with tqdm(shipped_models(), unit="decoder", disable=True if quiet else None) as bar:
+        if web is not None:
+            found = _demonstrate_on_the_web({name: open_model(name) for name in bar}, web, runtime)
+        else:
+            found = _demonstrate(bar, out)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for name, error in found.get("errors", {}).items():
+        click.echo(f"{name}: error {error:.3f}")
+    for line in found.get("left_out", ()):
+        click.echo(line, err=True)
+    click.echo(found["page"])
+
+
+def _demonstrate(names: Iterable[str], out: Path) -> dict[str, Any]:
     from decoders.demo import demonstrate, write_gallery
 
     sections = []
-    with tqdm(shipped_models(), unit="decoder", disable=True if quiet else None) as bar:
-        for name in bar:
-            model = open_model(name)
-            sections.append(demonstrate(name, model.decode, model.representation, model.card, out))
+    for name in names:
+        model = open_model(name)
+        sections.append(demonstrate(name, model.decode, model.representation, model.card, out))
     page = write_gallery(sections, out)
     errors = {section.name: section.error for section in sections}
-    if as_json:
-        click.echo(json.dumps({"page": str(page.resolve()), "images": sections[0].images, "errors": errors}))
-        return
-    for name, error in errors.items():
-        click.echo(f"{name}: error {error:.3f}")
-    click.echo(page.resolve())
+    return {"page": str(page.resolve()), "images": sections[0].images, "errors": errors}
+
+
+def _demonstrate_on_the_web(models: Mapping[str, Model], out: Path, runtime: str) -> dict[str, Any]:
+    from caffe_port.pictures import list_images
+    from decoders.demo import PICTURES
+    from export.web.runtime import read_runtime
+    from export.web.site import WebModel, write_site
+
+    entries = [
+        WebModel(name, PRETRAINED / f"{name}.onnx", model.representation, model.card)
+        for name, model in models.items()
+    ]
+    left_out = write_site(entries, list_images([PICTURES]), read_runtime(runtime), out)
+    return {"page": str((out / "index.html").resolve()), "models": list(models), "left_out": left_out}
 
 
 main.add_command(experiment)
@@ -382,6 +429,7 @@ def open_model(model: str, net: str | None = None) -> Model:
         decoder, features, card = open_run(path, net or "")
         return Model(decoder.decode_numpy, features, card)
     import export
+    from decoders.cards import representation_of
 
     if path.suffix != ".onnx":
         if model not in shipped_models():
@@ -393,12 +441,7 @@ def open_model(model: str, net: str | None = None) -> Model:
     card = session.card
     if session.takes != "features":
         raise ValueError(f"{path}: a pipeline, which takes {session.takes}; give a file of its decoder alone")
-    if card.get("autoencoder"):
-        raise ValueError(f"{path}: the decoder of an autoencoder, without its encoder; use its run folder")
-    recorded = card.get("net")
-    features = representation(card["representation"], net or (recorded["name"] if recorded else ""))
-    if features.net is not None:
-        features.net.check(recorded or {}, str(path))
+    features = representation_of(card, str(path), net or "")
     return Model(session.pictures, features, card)
 
 

@@ -43,6 +43,7 @@ class TrainConfig:
     seed : of weights, order, crops and mirroring.
     precision : ``fp32``, or ``bf16`` for products of bfloat16 numbers; weights are float32 in both.
     upconv : ``fused`` or ``literal``.
+    channels_last : maps lie in memory pixel by pixel, which GPUs may be faster with.
     compile : run the network as torch.compile makes it.
     crops : each picture has so many crops, drawn once; 0 for a new one every time.
     feature_cache, feature_cache_gib : a folder where features of such crops are kept, and its size at most.
@@ -78,6 +79,7 @@ class TrainConfig:
     seed: int = 0
     precision: str = "fp32"
     upconv: str = "fused"
+    channels_last: bool = False
     compile: bool = False
     device: str = "auto"
     workers: int = 2
@@ -147,6 +149,11 @@ class TrainConfig:
             if name not in fields:
                 raise ValueError(f"{source}: field {name!r} is unknown; fields are {', '.join(fields)}")
             value[name] = tuple(item) if isinstance(item, list) else item
+            wanted = type(fields[name].default)
+            if wanted in (str, bool, int) and type(item) is not wanted:
+                raise ValueError(
+                    f"{source}: field {name!r} is {item!r}, not of kind {wanted.__name__}; restore the file"
+                )
         for name in ("representation", "images"):
             if name not in value:
                 raise ValueError(f"{source}: field {name!r} is missing; restore the file or train again")
@@ -162,6 +169,7 @@ FREE_ON_RESUME = frozenset(
         "device",
         "workers",
         "accumulate",
+        "channels_last",
         "compile",
         "cache_gib",
         "feature_cache",

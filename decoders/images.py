@@ -111,11 +111,28 @@ def save_image(path: Path | str, image: np.ndarray) -> None:
     ValueError : if OpenCV cannot write that format.
     OSError : if the folder does not exist or the disk is full.
     """
-    written, data = cv2.imencode(Path(path).suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    if not written:
-        raise ValueError(f"{path}: cannot be written as {Path(path).suffix}; use .png, .jpg or .webp")
+    try:
+        data = encode_image(image, Path(path).suffix)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     with replacing(path) as file:
-        file.write(data.tobytes())
+        file.write(data)
+
+
+def encode_image(image: np.ndarray, suffix: str) -> bytes:
+    """(H, W, 3) uint8 RGB as the bytes of an image file, e.g. of ``.png``.
+
+    Raises
+    ------
+    ValueError : if OpenCV cannot write that format.
+    """
+    try:
+        written, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    except cv2.error:
+        written = False
+    if not written:
+        raise ValueError(f"cannot be written as {suffix}; use .png, .jpg or .webp")
+    return data.tobytes()
 
 
 def side_by_side(pictures: Sequence[np.ndarray], gap: int = 8) -> np.ndarray:
@@ -127,9 +144,14 @@ def side_by_side(pictures: Sequence[np.ndarray], gap: int = 8) -> np.ndarray:
 
 def unique_names(names: list[str]) -> list[str]:
     """The names, with ``-2``, ``-3`` ... appended where one comes again."""
-    seen: dict[str, int] = {}
-    unique = []
+    result: list[str] = []
+    counts: dict[str, int] = {}
+    taken: set[str] = set()
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return unique
+        unique = name
+        while unique in taken:
+            counts[name] = counts.get(name, 1) + 1
+            unique = f"{name}-{counts[name]}"
+        taken.add(unique)
+        result.append(unique)
+    return result

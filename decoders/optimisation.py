@@ -4,8 +4,7 @@ Weights, gradients and Adam's moments are float32. With ``bf16`` the products of
 bfloat16 numbers (torch's autocast); the loss is float32. bfloat16 has float32's exponent, so no loss is scaled.
 """
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 from torch.nn import functional
@@ -21,6 +20,7 @@ class Optimisation:
     Parameters
     ----------
     model : predicts the targets; on ``device``.
+    channels_last : maps lie in memory pixel by pixel.
     precision : one of `decoders.config.PRECISIONS`.
     compiled : the model runs as torch.compile makes it.
     clip : longer gradients are shortened to this norm.
@@ -37,11 +37,13 @@ class Optimisation:
         device: torch.device,
         *,
         clip: float,
+        channels_last: bool = False,
         precision: str = "fp32",
         compiled: bool = False,
         processes: Processes = ALONE,
     ) -> None:
-        self.model = model
+        self._layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.model = model.to(memory_format=self._layout)
         self.device = device
         self.processes = processes
         self._clip = clip
@@ -66,8 +68,9 @@ class Optimisation:
         self.adam.zero_grad()
         total = 0.0
         for inputs, target in parts:
-            with self._arithmetic():
-                predicted = self._predict(inputs)
+            layout = self._layout if inputs.ndim == 4 else torch.contiguous_format
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
+                predicted = self._predict(inputs.contiguous(memory_format=layout))
             loss = functional.mse_loss(predicted.float(), target) / 2 * (len(target) / samples)
             loss.backward()
             total += loss.item()
@@ -90,11 +93,6 @@ class Optimisation:
         for parameter in self.model.parameters() if started else ():
             tensors += [self.adam.state[parameter][key] for key in ("step", "exp_avg", "exp_avg_sq")]
         self.processes.copy_from_first([tensor.detach() for tensor in tensors])
-
-    @contextlib.contextmanager
-    def _arithmetic(self) -> Iterator[None]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
-            yield
 
 
 def _compiled(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:

@@ -214,6 +214,7 @@ class _Run:
             self.model,
             self.device,
             clip=config.clip,
+            channels_last=config.channels_last,
             precision=config.precision,
             compiled=config.compile,
             processes=self.processes,

@@ -6,7 +6,7 @@ one whole forward leaves.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -50,15 +50,28 @@ def write_net(
 
     Raises
     ------
+    ValueError, ConversionError : see `write_blobs`.
+    """
+    return write_blobs(graph, net, inputs, (blob,))[0]
+
+
+def write_blobs(
+    graph: GraphWriter, net: CaffeNet, inputs: Mapping[str, tuple[str, Shape]], blobs: Sequence[str]
+) -> list[tuple[str, Shape]]:
+    """Add a net to a graph and give several of its blobs; see `write_net`.
+
+    Raises
+    ------
     ValueError : if the net has no such blob.
     ConversionError : if a layer has no writer (all such layers are listed), mixes the pictures of a batch, or does not
         fit the inputs' shapes.
     """
-    if blob not in net.plan.memory:
-        raise ValueError(
-            f"{net.spec.source}: blob {quote(blob)} is not in the net; blobs are {listed(net.plan.memory)}"
-        )
-    steps = net.plan.needed((blob,))
+    for blob in blobs:
+        if blob not in net.plan.memory:
+            raise ValueError(
+                f"{net.spec.source}: blob {quote(blob)} is not in the net; blobs are {listed(net.plan.memory)}"
+            )
+    steps = net.plan.needed(tuple(blobs))
     _refuse_unknown(net, steps)
     memory: dict[int, _Blob] = {}
     shapes: dict[str, _Shapes] = {}
@@ -80,10 +93,12 @@ def write_net(
                 bottoms = [read(*pair) for pair in zip(layer.bottoms, step.reads, strict=True)]
                 tops = _written(graph, net, step, bottoms, found)
         memory.update(zip(step.writes, tops, strict=True))
-    maker = next(step.layer for step in reversed(steps) if blob in step.layer.tops)
-    with naming(net.spec.source, maker):
-        last = read(blob, net.plan.memory[blob])
-    return last.value, last.shapes[0][1:]
+    last = []
+    for blob in blobs:
+        maker = next(step.layer for step in reversed(steps) if blob in step.layer.tops)
+        with naming(net.spec.source, maker):
+            last.append(read(blob, net.plan.memory[blob]))
+    return [(found.value, found.shapes[0][1:]) for found in last]
 
 
 def _for_batches(shape: Shape) -> _Shapes:

@@ -3,12 +3,13 @@
 Photographs are (N, H, W, 3) uint8, RGB.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from decoders.encoder import Encoder
+from caffe_port.net import CaffeNet
+from caffe_port.preprocess import Recipe
 from decoders.representations import Representation
-from export.caffe_graph import write_net
+from export.caffe_graph import write_blobs
 from export.feature_graphs import write_hog, write_lbp
 from export.picture_graph import write_grey, write_recipe, write_rounded_grey
 from export.writer import GraphWriter
@@ -24,15 +25,17 @@ def _lbp(graph: GraphWriter, photographs: str) -> str:
     return write_lbp(graph, write_rounded_grey(graph, photographs))
 
 
-def _write_blob(graph: GraphWriter, photographs: str, encoder: Encoder) -> str:
-    """A net's own preprocessing of photographs of any size, then the net up to the blob."""
-    (name,) = encoder.net.inputs
-    size = encoder.recipe.crop or encoder.recipe.warp or encoder.net.inputs[name][2:]
-    data = write_recipe(graph, photographs, encoder.recipe, (size[0], size[1]))
-    value, shape = write_net(graph, encoder.net, {name: (data, (3, *size))}, encoder.blob)
-    if shape[1:] == (1, 1):
-        return graph.op("Reshape", [value, graph.weight([0, shape[0]])])
-    return value
+def write_net_features(
+    graph: GraphWriter, photographs: str, net: CaffeNet, recipe: Recipe, blobs: Sequence[str]
+) -> list[str]:
+    """A net's own preprocessing of photographs of any size, then the net up to the blobs, in their order."""
+    (name,) = net.inputs
+    size = recipe.crop or recipe.warp or net.inputs[name][2:]
+    data = write_recipe(graph, photographs, recipe, (size[0], size[1]))
+    return [
+        graph.op("Reshape", [value, graph.weight([0, shape[0]])]) if shape[1:] == (1, 1) else value
+        for value, shape in write_blobs(graph, net, {name: (data, (3, *size))}, blobs)
+    ]
 
 
 FRONT_ENDS: Mapping[str, FrontEnd] = MappingProxyType({"hog": _hog, "lbp": _lbp})
@@ -46,7 +49,8 @@ def write_features(graph: GraphWriter, photographs: str, representation: Represe
     ValueError : if there is no graph of that representation; the text lists those there are.
     """
     if representation.encoder is not None:
-        return _write_blob(graph, photographs, representation.encoder)
+        encoder = representation.encoder
+        return write_net_features(graph, photographs, encoder.net, encoder.recipe, (encoder.blob,))[0]
     if representation.name not in FRONT_ENDS:
         raise ValueError(
             f"{representation.name} has no graph of standard operators, so no pipeline; there are ones for "

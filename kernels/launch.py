@@ -22,7 +22,7 @@ from kernels import backend
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small image is a small grid, and no mistake
 
 BLOCK = (32, 4)  # threads of a block along x and y, where each works alone; a warp lies along x
-MOST_LAYERS = 65535  # blocks of a grid along z
+MOST_BLOCKS = 65535  # of a grid, along y and along z
 # No link-time optimisation: it would compile once more. The simulator does not know the option.
 OPTIONS: dict[str, bool] = {} if config.ENABLE_CUDASIM else {"lto": False}
 
@@ -93,6 +93,10 @@ def kernel(function: Callable[..., None]) -> Any:
 
 def launch(compiled: Any, blocks: tuple[int, ...], threads: tuple[int, ...], *arguments: Any) -> None:
     """Queue a kernel on the caller's stream; where there are no blocks there is nothing to do."""
+    if len(blocks) > 1 and blocks[1] > MOST_BLOCKS:
+        raise ValueError(
+            f"images are too high for a GPU: {blocks[1]} blocks of rows; allowed are {MOST_BLOCKS}"
+        )
     if min(blocks) > 0:
         gpu = backend.device()
         compiled[blocks, threads, gpu.stream()](*(gpu.argument(argument) for argument in arguments))
@@ -105,10 +109,10 @@ def launch_threads(compiled: Any, shape: tuple[int, int, int], *arguments: Any) 
     """
     count, height, width = shape
     wide, high = BLOCK
-    launch(compiled, (-(-width // wide), -(-height // high), min(count, MOST_LAYERS)), BLOCK, *arguments)
+    launch(compiled, (-(-width // wide), -(-height // high), min(count, MOST_BLOCKS)), BLOCK, *arguments)
 
 
 def launch_blocks(compiled: Any, shape: tuple[int, int, int], threads: int, *arguments: Any) -> None:
     """Queue a kernel with one block for each place (y, x) of images (N, H, W); blocks go on to further images."""
     count, height, width = shape
-    launch(compiled, (width, height, min(count, MOST_LAYERS)), (threads,), *arguments)
+    launch(compiled, (width, height, min(count, MOST_BLOCKS)), (threads,), *arguments)

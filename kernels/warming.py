@@ -14,7 +14,7 @@ from kernels.sift import sift
 # One call with each type of pixel that a feature has code for.
 CALLS: dict[str, tuple[Callable[..., object], tuple[type, ...]]] = {
     "gray": (lambda image: gray(np.repeat(image[..., None], 3, axis=2)), (np.uint8, np.float32)),
-    "hog": (hog, (np.uint8, np.float32)),
+    "hog": (hog, (np.float32,)),
     "lbp": (lbp, (np.uint8, np.float32)),
     "sift": (sift, (np.float32,)),
 }

@@ -133,9 +133,10 @@ def _compute(images: NDArray, columns: Strips, rows: Strips, features: NDArray, 
 
     height = features.shape[2]
     energies = np.empty((len(images), *features.shape[2:]), np.float32)
+    pixels = images.astype(np.float32, copy=False)  # one type, so that it compiles once
 
     def histograms(n: int, first: int, last: int) -> None:
-        cpu.histograms(images[n], columns, rows, first, last, features[n], energies[n])
+        cpu.histograms(pixels[n], columns, rows, first, last, features[n], energies[n])
 
     def normalise(n: int, first: int, last: int) -> None:
         cpu.normalise(energies[n], first, last, features[n])

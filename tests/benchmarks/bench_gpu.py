@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import kernels
-from tests.benchmarks.bench_hog import natural, spread
+from tests.benchmarks.bench_kernels import natural, spread
 
 RESULT = Path(__file__).parent / "results" / "gpu.json"
 FUNCTIONS = ("hog", "lbp", "sift")

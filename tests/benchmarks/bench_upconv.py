@@ -1,7 +1,6 @@
-"""Literal against fused up-convolution: one layer, and a whole training step of the HOG decoder.
+"""Literal against fused up-convolution: single layers (`bench_training.py` has whole steps).
 
-Both compute the same; the literal one multiplies the inserted zeros too. Of a whole step of the HOG decoder the fused
-form saves 1.95 of 1 multiplication (the plain convolutions stay), of an up-convolution 4 of 1.
+Both compute the same; the literal one multiplies the inserted zeros too: 4 multiplications for 1.
 Ratios of medians, the two forms in turn in one process.
 
     python tests/benchmarks/bench_upconv.py --threads 2
@@ -16,10 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch.nn import functional
 
-from decoders.model import Decoder
-from decoders.specs import HOG
 from decoders.upconv import UPCONVS
 
 RESULTS = Path(__file__).parent / "results" / "upconv.json"
@@ -53,20 +49,6 @@ def layer_step(kind: str, maps_in: int, maps_out: int, kernel: int, side: int) -
     return lambda: layer(maps).sum().backward()
 
 
-def training_step(kind: str, width: float, batch: int) -> Callable[[], None]:
-    """Forward, backward and update of the HOG decoder on 256x256 pictures."""
-    decoder = Decoder(HOG.scaled(width), upconv=kind)
-    optimiser = torch.optim.Adam(decoder.parameters())
-    features, target = torch.ones(batch, 31, 32, 32), torch.zeros(batch, 3, 256, 256)
-
-    def step() -> None:
-        optimiser.zero_grad()
-        functional.mse_loss(decoder(features), target).backward()
-        optimiser.step()
-
-    return step
-
-
 def main() -> None:
     """Measure, print and store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -77,9 +59,6 @@ def main() -> None:
     rows = []
     for name, shape in LAYERS.items():
         rows.append({"what": name, **medians({k: layer_step(k, *shape) for k in UPCONVS}, arguments.repeats)})
-    for width, batch in ((1.0, 4), (0.375, 8)):
-        steps = {kind: training_step(kind, width, batch) for kind in UPCONVS}
-        rows.append({"what": f"hog training step, width {width}", **medians(steps, arguments.repeats)})
     for row in rows:
         row["ratio"] = row["literal"] / row["fused"]
         print(

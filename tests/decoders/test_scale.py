@@ -53,6 +53,13 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(parts: int) -> None:
         assert (in_parts[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
 
 
+def test_another_layout_computes_the_same() -> None:
+    (loss, one), (other_loss, other) = gradients(1), gradients(1, channels_last=True)
+    assert other_loss == pytest.approx(loss, rel=1e-5)
+    for name, gradient in one.items():
+        assert (other[name] - gradient).norm() <= 1e-4 * gradient.norm(), name
+
+
 def test_bf16_is_near_fp32_and_keeps_float32_weights() -> None:
     """bfloat16 has 8 bits: products are off by up to 2^-8 each."""
     (loss, whole), (rough_loss, rough) = gradients(1), gradients(1, precision="bf16")

@@ -74,6 +74,14 @@ def small(decoder: Decoder, card: dict[str, Any], tmp_path_factory: pytest.TempP
     return path
 
 
+@pytest.fixture(scope="session")
+def pipeline(decoder: Decoder, card: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same decoder as a pipeline, from photographs to pictures through HOG."""
+    path = tmp_path_factory.mktemp("pipeline") / "pipeline.onnx"
+    write(decoder, card, path, ExportOptions(kind="pipeline"))
+    return path
+
+
 def photographs() -> list[np.ndarray]:
     """Of several sizes."""
     return [draw(0, 96, 128), draw(1, 300, 200), draw(2, 64, 64)]

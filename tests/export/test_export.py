@@ -190,8 +190,8 @@ def test_commands_refuse_bad_files_in_one_line(exported: Path, tmp_path: Path) -
     )
     with zipfile.ZipFile(tmp_path / "claims.npz", "w") as archive:
         archive.writestr("features.npy", header + b"\n")
-    np.save(tmp_path / "one.npy", np.zeros(3))
-    for name in ("other.npz", "noise.npz", "objects.npz", "one.npy", "claims.npz", "gone.npz"):
+    (tmp_path / "text.csv").write_text("1, 2")
+    for name in ("other.npz", "noise.npz", "objects.npz", "text.csv", "claims.npz", "gone.npz"):
         result = type_in("run", exported, tmp_path / name, "-o", tmp_path / "images.npz")
         assert result.exit_code == 2
         assert len(result.stderr.splitlines()) == 1, name

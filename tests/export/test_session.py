@@ -48,6 +48,7 @@ def test_the_device_is_chosen_openly(small: Path, monkeypatch: pytest.MonkeyPatc
         export.load(small, device="tensorrt", strict_device=True)
 
 
+@pytest.mark.filterwarnings("ignore:Specified provider")
 def test_a_provider_that_does_not_start_is_told_apart(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     present = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():

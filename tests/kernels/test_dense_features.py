@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import kernels
+from tests.kernels.layouts import LAYOUTS
 from tests.kernels.pictures import FORMS, picture
 
 Feature = Callable[..., NDArray]
@@ -68,29 +69,6 @@ def test_a_forked_child_may_use_threads_after_its_parent_did(feature: Feature, b
     found = queue.get(timeout=60)
     child.join(timeout=60)
     np.testing.assert_array_equal(found, expected)
-
-
-def _unaligned(gray: NDArray) -> NDArray:
-    raw = np.empty(gray.nbytes + 1, np.uint8)
-    view = raw[1:].view(gray.dtype).reshape(gray.shape)
-    view[:] = gray
-    return view
-
-
-def _read_only(gray: NDArray) -> NDArray:
-    copy = gray.copy()
-    copy.setflags(write=False)
-    return copy
-
-
-LAYOUTS = {
-    "Fortran order": np.asfortranarray,
-    "negative strides": lambda gray: gray[::-1, ::-1].copy()[::-1, ::-1],
-    "every other pixel": lambda gray: np.repeat(np.repeat(gray, 2, axis=0), 2, axis=1)[::2, ::2],
-    "read-only": _read_only,
-    "unaligned": _unaligned,
-    "broadcast batch": lambda gray: np.broadcast_to(gray, (2, *gray.shape))[1],
-}
 
 
 @pytest.mark.parametrize("form", ["uint8", "float 0..1"])

@@ -1,5 +1,6 @@
 """The GPU's kernels as far as they can be tried without a GPU: compiled, and run in the simulator."""
 
+import dis
 import os
 import re
 import subprocess
@@ -99,3 +100,24 @@ class _Pretender:
 def test_a_gpu_array_without_cupy_names_the_extra(function: Any) -> None:
     with pytest.raises(ValueError, match=r'cupy.* not installed: pip install "caffe-port\[gpu\]"'):
         function(_Pretender())
+
+
+@needs_numba_cuda
+def test_products_are_found_wherever_they_stand() -> None:
+    from kernels import launch
+
+    def mixed(a: float, b: float) -> float:
+        total = a * b + (a - b * 2) / (1 + a * a)
+        total += -a * max(b * 3, a)
+        return total
+
+    def growing(a: float) -> float:
+        a *= 2
+        return a
+
+    rounded = launch.with_rounded_products(mixed)
+    assert rounded(1.7, -0.3) == mixed(1.7, -0.3)
+    assert rounded.__code__.co_names.count("product") == 1
+    assert "BINARY_OP" not in [step.opname for step in dis.get_instructions(rounded) if step.argrepr == "*"]
+    with pytest.raises(SyntaxError, match=r"write a = a \* b"):
+        launch.with_rounded_products(growing)

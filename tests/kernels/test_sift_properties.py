@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import kernels
 from kernels import Keypoints, SiftParameters
 from kernels.sift.matlab import transposed_descriptors
+from tests.kernels.layouts import LAYOUTS
 from tests.kernels.pictures import FORMS, picture
 from tests.kernels.sift_agreement import Agreement
 
@@ -143,17 +144,17 @@ def test_each_image_of_a_batch_is_as_alone() -> None:
 
 @pytest.mark.parametrize("threads", [2, 3, 10**9, None])
 def test_any_number_of_threads_gives_the_same_bits(threads: int | None) -> None:
-    large = picture("blobs", 600, 700, "uint8", 1)
+    large = picture("blobs", 390, 430, "uint8", 1)
     assert_same(kernels.sift(large, threads=threads), kernels.sift(large, threads=1))
 
 
 def test_bands_of_rows_meet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small pictures are not cut into bands otherwise."""
-    from kernels import threads as module
+    from kernels.sift.cpu import extract
 
     gray = picture("blobs", 211, 97, "uint8", 1)
     expected = kernels.sift(gray, threads=1)
-    monkeypatch.setattr(module, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(extract, "WORTH_THREADS", 1)
     assert_same(kernels.sift(gray, threads=3), expected)
 
 
@@ -178,29 +179,6 @@ def test_a_forked_child_may_call(gray: NDArray) -> None:
     found = queue.get(timeout=60)
     child.join(timeout=60)
     assert_same(found, expected)
-
-
-def _unaligned(gray: NDArray) -> NDArray:
-    raw = np.empty(gray.nbytes + 1, np.uint8)
-    view = raw[1:].view(gray.dtype).reshape(gray.shape)
-    view[:] = gray
-    return view
-
-
-def _read_only(gray: NDArray) -> NDArray:
-    copy = gray.copy()
-    copy.setflags(write=False)
-    return copy
-
-
-LAYOUTS = {
-    "Fortran order": np.asfortranarray,
-    "negative strides": lambda gray: gray[::-1, ::-1].copy()[::-1, ::-1],
-    "every other pixel": lambda gray: np.repeat(np.repeat(gray, 2, axis=0), 2, axis=1)[::2, ::2],
-    "read-only": _read_only,
-    "unaligned": _unaligned,
-    "broadcast batch": lambda gray: np.broadcast_to(gray, (2, *gray.shape))[1],
-}
 
 
 @pytest.mark.parametrize("form", ["uint8", "float 0..1"])

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from kernels.sift.cpu import describe, detect, orient, scale_space
 from kernels.sift.geometry import SiftParameters, octave_count
-from kernels.threads import thread_count
+
+WORTH_THREADS = 1 << 16  # samples of an octave; a smaller one is done before all threads have begun
 
 
 def extract(image: NDArray, parameters: SiftParameters, threads: int) -> tuple[NDArray, NDArray]:
@@ -21,9 +22,7 @@ def extract(image: NDArray, parameters: SiftParameters, threads: int) -> tuple[N
     for index in range(first, first + count):
         if min(lowest.shape) < 3:  # no sample off the border, here and further up
             break
-        helpful = min(
-            threads, thread_count(None, lowest.size)
-        )  # a small octave is done before a thread has begun
+        helpful = threads if lowest.size >= WORTH_THREADS else 1
         octave = scale_space.octave_levels(lowest, levels, threads=helpful)
         found = _of_octave(octave, index, parameters, helpful)
         frames.append(found[0])
