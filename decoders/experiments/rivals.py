@@ -54,6 +54,12 @@ class RivalsSettings:
         if not 0 < self.schedule_share <= 1:
             raise ValueError(f"schedule_share is {self.schedule_share}; above 0 and at most 1 is needed")
 
+    @property
+    def reduced(self) -> bool:
+        """Whether the rivals are given less than their sources gave them, so that their errors are no verdict."""
+        own = dataclasses.replace(RivalsSettings(), seed=self.seed, learn=self.learn)
+        return self != own
+
 
 Inverted = tuple[np.ndarray, dict[str, Any]]  # (N, 3, H, W), 0..255, and facts for the row
 
@@ -196,7 +202,9 @@ def run(subject: Subject, settings: RivalsSettings) -> Outcome:
     originals, normaliser = to_batch(_pictures(subject)), subject.normaliser
     decoded = np.concatenate(list(subject.decoded(subject.features)))
     methods: list[tuple[str, np.ndarray, dict[str, Any]]] = [("decoder", decoded, {})]
-    methods += [(rival.name, *rival.invert(subject, settings)) for rival in rivals_of(subject)]
+    for rival in rivals_of(subject):
+        images, facts = rival.invert(subject, settings)
+        methods.append((rival.name, images, facts | {"reduced": settings.reduced}))
     rows = [
         subject.facts
         | {"method": name}

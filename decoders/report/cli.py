@@ -48,10 +48,12 @@ def report(
     """
     from caffe_port.pictures import list_images
     from decoders.demo import PICTURES
+    from decoders.extras import need
     from decoders.report.commands import Typed
     from decoders.report.making import FULL_PICTURES, QUICK_PICTURES, ReportSettings, make_parts
     from decoders.report.page import write_report
 
+    need("matplotlib", "report")  # before the work, not after it
     names, sources = _split(model)
     models = [_open(name, net if name in model else None) for name in names]
     most = limit or (QUICK_PICTURES if quick else FULL_PICTURES)

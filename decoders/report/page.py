@@ -29,10 +29,10 @@ QUALITY = 88
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """One experiment on the page: its curves as SVG, its sheets, what has no part and why, and the command."""
+    """One experiment on the page: its curves as (title, SVG), its sheets, what has no part and why, and the command."""
 
     experiment: Experiment
-    charts: Sequence[str]
+    charts: Sequence[tuple[str, str]]
     sheets: Sequence[Sheet]
     left_out: Sequence[str]
     command: str
@@ -137,7 +137,7 @@ def _section(experiment: Experiment, made: Sequence[Made], typed: Typed) -> Sect
     names = [one.model.name for one in took_part]
     return Section(
         experiment,
-        [as_svg(chart) for chart in experiment.charts(outcome.rows)] if outcome.rows else [],
+        [(chart.title, as_svg(chart)) for chart in experiment.charts(outcome.rows)] if outcome.rows else [],
         outcome.sheets,
         [f"{one.model.name}: {one.part.reason}" for one in own if one.part.reason],
         experiment_command(experiment, own[0].settings, names, typed),

@@ -75,11 +75,17 @@ def _growth(rows: Rows) -> list[Check]:
 def _rivals(rows: Rows) -> list[Check]:
     own = list(rows.get("rivals", ()))
     decoders = {row["model"]: row for row in own if row["method"] == "decoder"}
-    return [
-        is_less(decoders[row["model"]], row, f"{row['representation']}, decoder", str(row["method"]))
-        for row in own
-        if row["method"] != "decoder"
-    ]
+    checks = []
+    for row in own:
+        if row["method"] == "decoder":
+            continue
+        found = is_less(decoders[row["model"]], row, f"{row['representation']}, decoder", str(row["method"]))
+        if row.get("reduced"):
+            found = Check(
+                f"{found.text}; with a part of its steps or atoms only, which decides nothing", None
+            )
+        checks.append(found)
+    return checks
 
 
 def _autoencoders(rows: Rows) -> list[Check]:

@@ -92,6 +92,12 @@ def test_what_does_not_hold_is_said(place: int, part: str, change: Any) -> None:
     assert verdicts(rows)[place] in ("holds in part", "does not hold")
 
 
+def test_rivals_that_ran_in_part_decide_nothing() -> None:
+    rows = as_in_the_paper()
+    rows["rivals"][1]["reduced"] = True
+    assert verdicts(rows)[1] == "undecided"
+
+
 def test_dropping_less_harm_than_binarising_is_said() -> None:
     rows = as_in_the_paper()
     swapped = {"bin": "drop50", "drop50": "bin"}

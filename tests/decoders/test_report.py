@@ -8,7 +8,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+import scipy.io
 from click.testing import CliRunner
 
 from decoders import cli
@@ -138,6 +141,22 @@ def test_experiment_command_writes_and_refuses(run: Path, photos: Path, tmp_path
     assert "both pictures and --features" in result.stderr
     assert type_in("experiment", "units", run, photos, "--limit", 1, "--unit", 99).exit_code == 2
     assert type_in("experiment", "nothing").exit_code == 2
+
+
+def test_features_from_a_file_are_decoded(run: Path, tmp_path: Path) -> None:
+    features = np.random.default_rng(0).random((3, 31, 32, 32)) / 3
+    scipy.io.savemat(tmp_path / "f.mat", {"brain": features.reshape(3, -1)})
+    words = ("--features", tmp_path / "f.mat", "--array", "brain", "--json")
+    result = type_in("experiment", "sample", run, *words, "--count", 2, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["settings"]["count"] == 2
+    norms = np.linalg.norm(features.reshape(3, -1), axis=1)
+    assert [row["real_norm"] for row in found["rows"]] == pytest.approx([norms.mean()] * 2)
+    (picture,) = (tmp_path / "out").glob("*.png")
+    assert cv2.imread(str(picture)).shape == (2 * 256 + 4, 2 * 256 + 4, 3)
+    result = type_in("experiment", "errors", run, *words)
+    assert "features came without" in result.stderr
 
 
 @pytest.fixture(scope="module")
