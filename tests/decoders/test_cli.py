@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from caffe_port.pictures import list_images
-from decoders.cli import main, shipped_models
+from decoders.cli import main, open_model, shipped_models
 from decoders.images import unique_names
 from tests.photos import draw, encode, fill
 
@@ -307,14 +307,18 @@ def test_bad_input_is_refused_in_one_line(run: Path, onnx: Path, photos: Path, t
 def test_demo_writes_a_self_contained_gallery(tmp_path: Path) -> None:
     result = type_in("demo", "--out", tmp_path / "gallery")
     assert result.exit_code == 0, result.output
-    error, page = result.stdout.splitlines()
-    assert re.fullmatch(r"hog: error 0\.\d{3}", error)
+    *errors, page = result.stdout.splitlines()
+    assert len(errors) == len(shipped_models())
+    for name, error in zip(shipped_models(), errors, strict=True):
+        assert re.fullmatch(rf"{name}: error 0\.\d{{3}}", error)
+        pictures = list_images([tmp_path / "gallery" / name])
+        assert len(pictures) == 6
+        side = open_model(name).representation.image_size[0]
+        assert all(picture.read().shape == (side, 3 * side + 2 * 8, 3) for picture in pictures)
     html = Path(page).read_text(encoding="utf-8")
-    assert html.count("<img ") == html.count('src="data:image/png;base64,') == html.count("alt=") == 18
+    images = 18 * len(errors)
+    assert html.count("<img ") == html.count('src="data:image/png;base64,') == html.count("alt=") == images
     assert "http" not in html
-    pictures = list_images([tmp_path / "gallery" / "hog"])
-    assert len(pictures) == 6
-    assert all(picture.read().shape == (256, 3 * 256 + 2 * 8, 3) for picture in pictures)
 
 
 @pytest.mark.skipif("hog" not in shipped_models(), reason="no decoder ships with this tree")
