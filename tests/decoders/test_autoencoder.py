@@ -26,21 +26,9 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def frozen(net: Path, photos: Path) -> TrainConfig:
-    return TrainConfig(
-        representation="ip1",
-        net=str(net),
-        images=(str(photos),),
-        val_fraction=0.2,
-        width=0.0625,
-        steps=STEPS,
-        batch=4,
-        lr=0.003,
-        warmup=2,
-        checkpoint_every=5,
-        evaluate_every=4,
-        val_images=3,
-    )
+def frozen(config: TrainConfig, net: Path) -> TrainConfig:
+    own = {"representation": "ip1", "net": str(net), "image_size": None}
+    return dataclasses.replace(config, **own, steps=STEPS, warmup=2, evaluate_every=4)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 import kernels
 from tests.kernels.layouts import LAYOUTS
 from tests.kernels.pictures import FORMS, picture
+from tests.kernels.refusals import GOOD, REFUSED, with_value
 
 Feature = Callable[..., NDArray]
 FEATURES: dict[str, Feature] = {"hog": kernels.hog, "lbp": partial(kernels.lbp, cell_size=8)}
@@ -86,25 +87,10 @@ def test_an_empty_batch_has_no_features(feature: Feature) -> None:
     assert feature(np.empty((0, 64, 80), np.float32)).shape == (0, channels, 8, 10)
 
 
-GOOD = np.zeros((16, 16), np.float32)
-
-
-def _with(value: float, y: int, x: int) -> NDArray:
-    gray = np.zeros((16, 16), np.float32)
-    gray[y, x] = value
-    return gray
-
-
 @pytest.mark.parametrize(
     ("gray", "settings", "error", "words"),
     [
-        (np.zeros((16, 16)), {}, TypeError, "float64.*float32 or uint8"),
-        (np.zeros((16, 16), np.int32), {}, TypeError, "int32.*float32 or uint8"),
-        (np.zeros((16, 16), ">f4"), {}, TypeError, ">f4.*float32 or uint8"),
-        (np.zeros((16, 16), bool), {}, TypeError, "bool.*float32 or uint8"),
-        ([["a"]], {}, TypeError, "float32 or uint8"),
-        (GOOD[0], {}, ValueError, r"\(16,\).*\(H, W\) or \(N, H, W\)"),
-        (GOOD[None, None], {}, ValueError, r"\(1, 1, 16, 16\).*\(H, W\) or \(N, H, W\)"),
+        *REFUSED,
         (GOOD[:0], {}, ValueError, "0 x 16.*at least"),
         (GOOD[:, :0], {}, ValueError, "16 x 0.*at least"),
         (GOOD, {"cell_size": 10**30}, ValueError, "need at least"),
@@ -113,15 +99,9 @@ def _with(value: float, y: int, x: int) -> NDArray:
         (GOOD, {"cell_size": 8.0}, TypeError, "cell_size is 8.0.*whole number"),
         (GOOD, {"cell_size": True}, TypeError, "cell_size is True.*whole number"),
         (GOOD, {"cell_size": "8"}, TypeError, "cell_size is '8'.*whole number"),
-        (GOOD, {"threads": 0}, ValueError, "threads is 0.*1 or more"),
-        (GOOD, {"threads": 1.5}, TypeError, "threads is 1.5.*whole number"),
-        (_with(np.nan, 5, 7), {}, ValueError, "NaN or infinity"),
-        (_with(np.nan, 0, 0), {}, ValueError, "NaN or infinity"),
-        (_with(np.inf, 15, 0), {}, ValueError, "NaN or infinity"),
-        (_with(-np.inf, 15, 15), {}, ValueError, "NaN or infinity"),
-        (_with(np.nan, 0, 0)[:2, :2], {"cell_size": 2}, ValueError, "NaN or infinity"),
-        (_with(np.nan, 2, 15)[:3], {"cell_size": 2}, ValueError, "NaN or infinity"),
-        (_with(np.nan, 15, 8), {"cell_size": 11}, ValueError, "NaN or infinity"),
+        (with_value(np.nan, 0, 0)[:2, :2], {"cell_size": 2}, ValueError, "NaN or infinity"),
+        (with_value(np.nan, 2, 15)[:3], {"cell_size": 2}, ValueError, "NaN or infinity"),
+        (with_value(np.nan, 15, 8), {"cell_size": 11}, ValueError, "NaN or infinity"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(

@@ -14,6 +14,7 @@ from kernels import Keypoints, SiftParameters
 from kernels.sift.matlab import transposed_descriptors
 from tests.kernels.layouts import LAYOUTS
 from tests.kernels.pictures import FORMS, picture
+from tests.kernels.refusals import GOOD, REFUSED, with_value
 from tests.kernels.sift_agreement import Agreement
 
 ONE_OCTAVE = SiftParameters(octaves=1)  # the next one is made of every other pixel, which a flip changes
@@ -191,26 +192,13 @@ def test_memory_layout_does_not_matter(layout: str, form: str) -> None:
     np.testing.assert_array_equal(arranged, before)
 
 
-GOOD = np.zeros((16, 16), np.float32)
 HUGE = np.broadcast_to(np.uint8(0), (200_000, 200_000))  # of one byte
-
-
-def _with(value: float, y: int, x: int) -> NDArray:
-    gray = np.zeros((16, 16), np.float32)
-    gray[y, x] = value
-    return gray
 
 
 @pytest.mark.parametrize(
     ("gray", "settings", "error", "words"),
     [
-        (np.zeros((16, 16)), {}, TypeError, "float64.*float32 or uint8"),
-        (np.zeros((16, 16), np.int32), {}, TypeError, "int32.*float32 or uint8"),
-        (np.zeros((16, 16), ">f4"), {}, TypeError, ">f4.*float32 or uint8"),
-        (np.zeros((16, 16), bool), {}, TypeError, "bool.*float32 or uint8"),
-        ([["a"]], {}, TypeError, "float32 or uint8"),
-        (GOOD[0], {}, ValueError, r"\(16,\).*\(H, W\) or \(N, H, W\)"),
-        (GOOD[None, None], {}, ValueError, r"\(1, 1, 16, 16\).*\(H, W\) or \(N, H, W\)"),
+        *REFUSED,
         (GOOD[:0], {}, ValueError, "0 x 16.*at least 1 x 1"),
         (GOOD[:, :0], {}, ValueError, "16 x 0.*at least 1 x 1"),
         (
@@ -232,15 +220,9 @@ def _with(value: float, y: int, x: int) -> NDArray:
             "too large",
         ),
         (GOOD, {"parameters": {"levels": 3}}, TypeError, "levels.*SiftParameters"),
-        (GOOD, {"threads": 0}, ValueError, "threads is 0.*1 or more"),
-        (GOOD, {"threads": 1.5}, TypeError, "threads is 1.5.*whole number"),
-        (_with(np.nan, 5, 7), {}, ValueError, "NaN or infinity"),
-        (_with(np.nan, 0, 0), {}, ValueError, "NaN or infinity"),
-        (_with(np.inf, 15, 0), {}, ValueError, "NaN or infinity"),
-        (_with(-np.inf, 15, 15), {}, ValueError, "NaN or infinity"),
-        (_with(np.nan, 0, 0)[:1, :1], {}, ValueError, "NaN or infinity"),
-        (_with(1e30, 5, 7), {}, ValueError, r"too large.*1e\+15"),
-        (_with(-1e30, 5, 7), {}, ValueError, "too large"),
+        (with_value(np.nan, 0, 0)[:1, :1], {}, ValueError, "NaN or infinity"),
+        (with_value(1e30, 5, 7), {}, ValueError, r"too large.*1e\+15"),
+        (with_value(-1e30, 5, 7), {}, ValueError, "too large"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(
