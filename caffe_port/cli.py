@@ -89,8 +89,8 @@ def cli(context: click.Context) -> None:
 def inspect(deploy: Path, weights: Path | None, as_json: bool, quiet: bool) -> None:
     """Show layers, shapes, parameters and multiply-adds of a net, and whether WEIGHTS fit it.
 
-    DEPLOY is a prototxt of any version; WEIGHTS a caffemodel or Caffe's HDF5. Multiply-adds are for the input
-    shapes in the file.
+    DEPLOY is a prototxt of any version, or a converted .safetensors; WEIGHTS a caffemodel or Caffe's HDF5.
+    Multiply-adds are for the input shapes in the file.
 
     \b
     Example:

@@ -1,6 +1,7 @@
 """The converted net, one `.safetensors` file: parameters, definition, preprocessing, labels, origin.
 
-Tensors are float32, named `layer/position` as in `net.py`, and `preprocessing/mean`. The header's metadata
+Tensors are named `layer/position` as in `net.py`, and `preprocessing/mean`. They are float32; what training may
+change may be stored as float16, which is half as large, and is float32 once it is read. The header's metadata
 are texts: `format`; `prototxt`, the net in Caffe's text form, V2, TEST phase; `preprocessing`, `labels` and
 `origin` in JSON. Source of the container: the safetensors format (eight bytes of length, a JSON header,
 numbers, little-endian).
@@ -57,8 +58,35 @@ class Converted:
 
 def write_converted(path: str | os.PathLike[str], converted: Converted) -> None:
     """Write a converted net; the file is replaced whole or not at all. OSError if it cannot be written."""
+    with replacing(path) as file:
+        write_open(file, converted, path)
+
+
+def write_open(
+    file: BinaryIO, converted: Converted, path: str | os.PathLike[str], *, half: bool = False
+) -> None:
+    """Write a converted net into an open binary file.
+
+    Parameters
+    ----------
+    file, converted
+        The file, at its beginning, and the net.
+    path : str or path-like
+        Names the file in errors.
+    half : bool
+        Store what training may change as float16, rounded to nearest. Statistics, as of BatchNorm, and the mean stay
+        float32.
+
+    Raises
+    ------
+    ConversionError
+        The header is too large, or float16 does not hold a number; the text names the tensor.
+    """
     net, recipe = converted.net, converted.recipe
     tensors = {place.key: net.blob_tensor(place).detach().numpy() for place in net.places()}
+    if half:
+        learned = {place.key for place in net.places() if place.spec.trainable}
+        tensors = {key: _halved(key, a, path) if key in learned else a for key, a in tensors.items()}
     metadata = {
         "format": FORMAT,
         "prototxt": format_text(dict(net.spec.message)),
@@ -68,8 +96,13 @@ def write_converted(path: str | os.PathLike[str], converted: Converted) -> None:
     }
     if recipe is not None:
         tensors[MEAN] = recipe.mean
-    with replacing(path) as file:
-        _write_safetensors(file, tensors, metadata, path)
+    _write_safetensors(file, tensors, metadata, path)
+
+
+def _halved(key: str, array: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
+    if not np.abs(array).max(initial=0) <= np.finfo(np.float16).max:
+        raise ConversionError(f"{path}: float16 does not hold the numbers of tensor {key[:80]!r}")
+    return array.astype("<f2")
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
@@ -86,7 +119,8 @@ def _write_safetensors(
     header: dict[str, Any] = {"__metadata__": metadata}
     at = 0
     for name, array in tensors.items():
-        header[name] = {"dtype": "F32", "shape": array.shape, "data_offsets": [at, at + array.nbytes]}
+        kind = "F16" if array.dtype == np.float16 else "F32"
+        header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": [at, at + array.nbytes]}
         at += array.nbytes
     encoded = json.dumps(header, ensure_ascii=False).encode()
     encoded += b" " * (-len(encoded) % 8)
@@ -96,7 +130,8 @@ def _write_safetensors(
         )
     file.write(len(encoded).to_bytes(8, "little") + encoded)
     for array in tensors.values():
-        file.write(np.ascontiguousarray(array, "<f4").data.cast("B") if array.size else b"")
+        kind = "<f2" if array.dtype == np.float16 else "<f4"
+        file.write(np.ascontiguousarray(array, kind).data.cast("B") if array.size else b"")
 
 
 def read_converted(path: str | os.PathLike[str]) -> Converted:
@@ -135,7 +170,7 @@ def read_converted(path: str | os.PathLike[str]) -> Converted:
             net = CaffeNet(read_net(parse_text(text, source=f"{path}: prototxt"), str(path)))
             names = set(file.keys())
             _load_tensors(net, file, names - {MEAN}, path)
-            mean = np.array(_tensor(file, MEAN, path)) if MEAN in names else None
+            mean = np.array(_tensor(file, MEAN, path, ("F32",))) if MEAN in names else None
     except SafetensorError as error:
         raise ConversionError(f"{path}: damaged, or no .safetensors file ({error})") from error
     labels = _json(metadata, "labels", list, path)
@@ -157,11 +192,15 @@ def _check_header(path: str | os.PathLike[str]) -> None:
         )
 
 
-def _tensor(file: Any, name: str, path: str | os.PathLike[str]) -> np.ndarray:
+def _tensor(
+    file: Any, name: str, path: str | os.PathLike[str], kinds: tuple[str, ...] = ("F32", "F16")
+) -> np.ndarray:
     """A view of the mapped file."""
-    found = file.get_slice(name)
-    if found.get_dtype() != "F32":
-        raise ConversionError(f"{path}: tensor {name[:80]!r} has type {found.get_dtype()}; F32 is needed")
+    found = file.get_slice(name).get_dtype()
+    if found not in kinds:
+        raise ConversionError(
+            f"{path}: tensor {name[:80]!r} has type {found}; {' or '.join(kinds)} is needed"
+        )
     return np.asarray(file.get_tensor(name))
 
 

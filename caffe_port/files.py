@@ -27,11 +27,13 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
     Raises
     ------
     OSError
-        The folder is missing or cannot be written, or the disk is full; its `filename` is set.
+        The folder is missing or cannot be written, `path` is a folder, or the disk is full.
     """
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target}: the folder {target.parent} does not exist; create it first")
+    if target.is_dir():
+        raise IsADirectoryError(f"{target}: is a folder; name a file")
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     temporary = Path(name)
     try:

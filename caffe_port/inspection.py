@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from caffe_port.converted import SUFFIX, read_converted
 from caffe_port.errors import ConversionError
 from caffe_port.plan import Step, make_plan
 from caffe_port.shapes import show
@@ -51,7 +52,8 @@ def inspect(deploy: str | Path, weights: str | Path | None = None) -> dict[str, 
     Parameters
     ----------
     deploy : str or path-like
-        Its definition, a prototxt of any version.
+        Its definition, a prototxt of any version; or a `.safetensors` file of `caffe_port convert`, whose definition
+        is shown once its parameters have been read.
     weights : str or path-like, optional
         A caffemodel or Caffe's HDF5 for it.
 
@@ -67,7 +69,7 @@ def inspect(deploy: str | Path, weights: str | Path | None = None) -> dict[str, 
     OSError
         A file cannot be read.
     """
-    message = read_text(deploy)
+    message = _definition(deploy)
     spec = read_net(message, str(deploy))
     plan = make_plan(spec)
     layers = [_layer(step) for step in plan.steps]
@@ -84,6 +86,12 @@ def inspect(deploy: str | Path, weights: str | Path | None = None) -> dict[str, 
     if weights is not None:
         result["weights"] = _fit(plan.steps, open_weights(weights))
     return result
+
+
+def _definition(path: str | Path) -> dict[str, Any]:
+    if Path(path).suffix != SUFFIX:
+        return read_text(path)
+    return dict(read_converted(path).net.spec.message)
 
 
 def _layer(step: Step) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 import caffe_port
 from caffe_port.binary import encode
 from caffe_port.convert import as_text, convert, read_shapes, read_size
-from caffe_port.converted import read_converted
+from caffe_port.converted import read_converted, write_open
 from caffe_port.errors import ConversionError
 from tests.caffe_port.command import run
 
@@ -114,6 +114,78 @@ def test_every_parameter_is_accounted_for(tmp_path: Path) -> None:
     assert "definition  the prototxt's" in text
     assert "filled      'b/0', 'b/1'" in text
     assert "ignored     layers of the caffemodel that the net has not: 'stranger'" in text
+
+
+def test_parameters_may_be_stored_as_float16(tmp_path: Path) -> None:
+    """Read with the format's own library; the numbers are the caffemodel's, rounded by NumPy."""
+    from safetensors import safe_open
+
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 3, 1, 1)) / 30, rng.standard_normal((3, 32)) * 900
+    weights = caffemodel(tmp_path / "w.caffemodel", a=[a], b=[b, np.full(3, 1e-9)])
+    out, half = tmp_path / "two.safetensors", tmp_path / "half.safetensors"
+    converted = convert(two(tmp_path), weights, out, mean="104.3,117,123")
+    with half.open("wb") as file:
+        write_open(file, converted, half, half=True)
+    net = read_converted(half).net
+    with safe_open(half, framework="np") as stored, safe_open(out, framework="np") as whole:
+        assert stored.metadata() == whole.metadata()
+        for name, numbers in (("a/0", a), ("b/0", b), ("b/1", np.zeros(3))):
+            rounded = numbers.astype(np.float32).astype(np.float16)
+            found = stored.get_tensor(name)
+            assert found.dtype == np.float16
+            assert np.array_equal(found, rounded), name
+            layer, position = name.split("/")
+            assert net.params[layer][int(position)].dtype == torch.float32
+            assert np.array_equal(
+                net.params[layer][int(position)].detach().numpy(), rounded.astype(np.float32)
+            )
+        assert stored.get_tensor("preprocessing/mean").dtype == np.float32
+        assert np.array_equal(stored.get_tensor("preprocessing/mean"), whole.get_tensor("preprocessing/mean"))
+    assert net.features(np.ones((1, 3, 4, 4), np.float32), "b").dtype == torch.float32
+
+
+@pytest.mark.parametrize("number", [70_000.0, np.nan])
+def test_what_float16_does_not_hold_is_refused(tmp_path: Path, number: float) -> None:
+    weights = caffemodel(tmp_path / "w.caffemodel", a=A, b=[B[0] * number, B[1]])
+    converted = convert(two(tmp_path), weights, tmp_path / "two.safetensors")
+    with (
+        (tmp_path / "half.safetensors").open("wb") as file,
+        pytest.raises(ConversionError, match=r"here: float16 does not hold the numbers of tensor 'b/0'"),
+    ):
+        write_open(file, converted, "here", half=True)
+
+
+def test_statistics_stay_float32(tmp_path: Path) -> None:
+    text = """name: "norm" input: "x" input_shape { dim: [1, 3, 4, 4] }
+    layer { name: "n" type: "BatchNorm" bottom: "x" top: "n" }"""
+    statistics = [np.full(3, 0.1), np.full(3, 1e6), np.array([999.98])]
+    converted = convert(
+        two(tmp_path, text), caffemodel(tmp_path / "w.caffemodel", n=statistics), tmp_path / "n.safetensors"
+    )
+    with (tmp_path / "half.safetensors").open("wb") as file:
+        write_open(file, converted, "here", half=True)
+    for found, expected in zip(
+        caffe_port.load(tmp_path / "half.safetensors").params["n"], statistics, strict=True
+    ):
+        assert np.array_equal(found.numpy(), expected.astype(np.float32))
+
+
+def test_inspect_shows_what_the_prototxt_says(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = []
+    for path in (SMALL[0], small):
+        assert run(monkeypatch, "inspect", path, "--json") == 0
+        shown.append(json.loads(capsys.readouterr().out))
+    for key in ("name", "inputs", "outputs", "layers", "parameters", "multiply_adds"):
+        assert shown[0][key] == shown[1][key], key
+
+
+def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    with pytest.raises(IsADirectoryError, match="full: is a folder; name a file"):
+        convert(*SMALL, tmp_path / "full")
 
 
 def test_random_fillers_need_a_seed(tmp_path: Path) -> None:
@@ -231,6 +303,13 @@ def reshaped(data: bytes) -> bytes:
     return join(header | {"fc8/1": row | {"shape": [1, *row["shape"]]}}, numbers)
 
 
+def typed(data: bytes, tensor: str, kind: str, shape: list[int] | None = None) -> bytes:
+    header, numbers = split(data)
+    row = header[tensor]
+    assert isinstance(row, dict)
+    return join(header | {tensor: row | {"dtype": kind, "shape": shape or row["shape"]}}, numbers)
+
+
 HUGE = '{"order": "BGR", "scale": 1.0, "warp": [99999, 99999], "crop": null}'
 DAMAGED = {
     "empty": (lambda data: b"", "a header of 0 bytes"),
@@ -266,6 +345,11 @@ DAMAGED = {
     "a tensor too many": (
         lambda data: without(data, "preprocessing/mean"),
         "the file has a needless tensor 'needless/0'",
+    ),
+    "another type": (lambda data: typed(data, "fc8/1", "I32"), "tensor 'fc8/1' has type I32; F32 or F16 is"),
+    "a short mean": (
+        lambda data: typed(data, "preprocessing/mean", "F16", [6]),
+        "tensor 'preprocessing/mean' has type F16; F32 is needed",
     ),
     "another shape": (reshaped, "tensor 'fc8/1' has shape 1 10; the net needs 10"),
 }
