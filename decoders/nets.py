@@ -30,6 +30,17 @@ class NetIdentity:
     sha256: str
     blob: str
 
+    @classmethod
+    def of_card(cls, card: Mapping[str, Any], source: str) -> "NetIdentity":
+        """The net that a card names. ValueError, with ``source`` and the field, if it names none."""
+        recorded = card.get("net")
+        names = [field.name for field in dataclasses.fields(cls)]
+        if not isinstance(recorded, dict) or not all(isinstance(recorded.get(name), str) for name in names):
+            raise ValueError(
+                f"{source}: field net of the card lacks one of {', '.join(names)}; export it again"
+            )
+        return cls(*(recorded[name] for name in names))
+
     def check(self, recorded: Mapping[str, Any], source: str) -> None:
         """Refuse a net that is not the one of a card.
 
@@ -96,11 +107,13 @@ def _open_fetched(folder: Path) -> tuple[Converted, str]:
 def paper_blob(net: CaffeNet, name: str) -> str:
     """The blob that a representation's name means: the paper's in a published net, else the blob of that name.
 
-    A net is a published one where the names and types of its layers are, whatever its sizes.
+    A net is a published one where the names and types of its layers are, whatever its sizes; it may
+    end behind the blob.
     """
+    layers = _layers(net.spec)
     for published in zoo.NETS.values():
         blob = published.blobs.get(name.upper())
-        if blob is not None and _layers(net.spec) == _published(published.name):
+        if blob in net.plan.memory and layers == _published(published.name)[: len(layers)]:
             return blob
     return name
 
@@ -128,7 +141,11 @@ def up_to(net: CaffeNet, blob: str) -> CaffeNet:
     steps = net.plan.needed((blob,))
     tops = {top for step in steps for top in step.layer.tops}
     inputs = {name: shape for name, shape in net.spec.inputs.items() if name in tops}
-    short = CaffeNet(dataclasses.replace(net.spec, layers=tuple(step.layer for step in steps), inputs=inputs))
+    kept = {id(step) for step in steps}
+    texts = zip(net.plan.steps, net.spec.message["layer"], strict=True)  # a layer each, in the same order
+    message = {**net.spec.message, "layer": [text for step, text in texts if id(step) in kept]}
+    layers = tuple(step.layer for step in steps)
+    short = CaffeNet(dataclasses.replace(net.spec, layers=layers, inputs=inputs, message=message))
     for old, new in zip(steps, short.plan.steps, strict=True):
         for source, place in zip(old.blobs, new.blobs, strict=True):
             if place.is_owner:

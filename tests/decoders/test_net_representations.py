@@ -13,6 +13,8 @@ from caffe_port.convert import convert
 from caffe_port.converted import read_converted
 from caffe_port.opencv import caffemodel
 from caffe_port.preprocess import from_caffe
+from caffe_port.text import format_text, parse_text
+from caffe_port.wiring import read_net
 from decoders.images import to_batch
 from decoders.nets import NetIdentity, find_net, paper_blob, up_to
 from decoders.representations import representation
@@ -99,11 +101,16 @@ def test_a_net_cut_off_at_a_blob_has_its_parameters_alone(grey: Path) -> None:
     assert list(short.params) == ["conv1", "ip1"]
     data = np.random.default_rng(0).standard_normal((2, 1, 20, 28)).astype(np.float32)
     assert torch.equal(short.features(data, "ip1"), net.features(data, "ip1"))
+    text = format_text(dict(short.spec.message))
+    assert read_net(parse_text(text, source="text"), "text") == short.spec
 
 
 def test_a_published_net_is_known_by_its_layers_whatever_its_sizes(tmp_path: Path) -> None:
     narrow = read_converted(narrow_caffenet(tmp_path, tmp_path / "narrow.safetensors")).net
     assert [paper_blob(narrow, name) for name in BLOBS] == list(BLOBS.values())
+    for name, blob in BLOBS.items():
+        assert paper_blob(up_to(narrow, blob), name) == blob, "cut behind it"
+    assert paper_blob(up_to(narrow, "conv1"), "conv1") == "conv1"
 
 
 def test_without_net_caffenet_is_looked_for_where_it_is_put(
