@@ -311,19 +311,29 @@ def export(
     net: str | None,
     quiet: bool,
 ) -> None:
-    """Write the decoder of a run folder as one .onnx file with its card, after comparing it with torch."""
+    """Write the decoder of a run folder as one .onnx file with its card, after comparing it with torch.
+
+    Of an autoencoder, X.onnx holds the decoder, and X.encoder.safetensors beside it the trained encoder: a net for
+    caffe_port, and what evaluate, invert and experiment need beside X.onnx. Its parameters are float16, which counts in
+    the error. With --pipeline the encoder is inside the one file.
+    """
+    from decoders.encoder_files import FIELD
     from export.from_run import export_run
     from export.to_onnx import ExportOptions
 
     kind = "pipeline" if pipeline else "decoder"
     options = ExportOptions(precision, kind, max_extra_error=max_extra_error / 100)
-    found = export_run(run, out, options, calibrate=calibrate, net=net or "")["export"]
+    card = export_run(run, out, options, calibrate=calibrate, net=net or "")
+    found = card["export"]
     if not quiet:
         click.echo(
             f"{out}: {out.stat().st_size} bytes, {precision}, at most {found['largest_difference']:.2g} grey levels "
             f"from torch; error {found['calibration']['error']:.4f} on {found['calibration']['pictures']} pictures, "
             f"torch's {found['calibration']['torch_error']:.4f}"
         )
+    if FIELD in card and not quiet:
+        encoder = out.with_name(card[FIELD]["file"])
+        click.echo(f"{encoder}: {encoder.stat().st_size} bytes, its encoder, fp16")
 
 
 @main.command(epilog="Example: decoders demo --web page")
@@ -346,7 +356,7 @@ def demo(out: Path, web: Path | None, runtime: str, as_json: bool, quiet: bool) 
     """Reconstruct a few pictures with every decoder that ships; write PNGs and an HTML page.
 
     With --web, write a folder of static files instead, whose index.html reconstructs photographs in the browser, from
-    features that one may perturb. It needs no server and no network.
+    features that one may perturb. It needs no server and no network. Autoencoders are left out of it.
     """
     with tqdm(shipped_models(), unit="decoder", disable=True if quiet else None) as bar:
         if web is not None:
@@ -386,7 +396,9 @@ def _demonstrate_on_the_web(models: Mapping[str, Model], out: Path, runtime: str
         for name, model in models.items()
     ]
     left_out = write_site(entries, list_images([PICTURES]), read_runtime(runtime), out)
-    return {"page": str((out / "index.html").resolve()), "models": list(models), "left_out": left_out}
+    absent = {line.split(": ")[0] for line in left_out}
+    shown = [name for name in models if name not in absent]
+    return {"page": str((out / "index.html").resolve()), "models": shown, "left_out": left_out}
 
 
 main.add_command(experiment)

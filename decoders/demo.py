@@ -1,4 +1,4 @@
-"""The demonstration: every decoder that ships, on a few pictures that may be redistributed."""
+"""The demonstration: every decoder that ships, autoencoders among them, on a few pictures that may be redistributed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,7 +46,8 @@ def demonstrate(
 
 def _facts(card: Mapping[str, Any]) -> dict[str, Any]:
     training = card["training"]
-    return {
+    kind = "an autoencoder: the net was trained with the decoder, and the features are the trained net's"
+    return ({"kind": kind} if card.get("autoencoder") else {}) | {
         "features": f"{card['preprocessing']}; {' × '.join(map(str, card['feature_shape']))}",
         "decoder": f"{card['decoder']['provenance']}; width {card['decoder']['width']}",
         "trained on": f"{training['pictures']} pictures, {training['step']} steps, {training['hours']} hours",

@@ -11,7 +11,8 @@ from decoders.specs import DECODERS
 def rows(shipped: Sequence[str]) -> list[dict[str, Any]]:
     """One object a representation, of JSON values; ``shipped`` names the trained decoders that there are.
 
-    The paper's layers are listed with CaffeNet's sizes.
+    Autoencoders are called after their layer, e.g. ``caffenet-mini/fc6-autoencoder``. The paper's layers are listed
+    with CaffeNet's sizes.
     """
     return [
         {
@@ -19,7 +20,7 @@ def rows(shipped: Sequence[str]) -> list[dict[str, Any]]:
             "feature_shape": list(row.shape),
             "image_size": list(row.image_size),
             "output_size": list(DECODERS[name].image_size),
-            "ships": [model for model in shipped if model.split("/")[-1] == name],
+            "ships": [model for model in shipped if model.split("/")[-1] in (name, f"{name}-autoencoder")],
             "preprocessing": row.preprocessing,
         }
         for name, row in REPRESENTATIONS.items()

@@ -1,9 +1,10 @@
-"""Representations that are blobs of a Caffe net."""
+"""Representations that are blobs of a Caffe net, or of one that was trained with its decoder."""
 
 import dataclasses
 
 import numpy as np
 
+from caffe_port.converted import Converted
 from caffe_port.features import recipe_of
 from caffe_port.preprocess import Recipe
 from caffe_port.shapes import show
@@ -53,13 +54,27 @@ class NetRepresentation:
 def open_blob(name: str, net: str) -> Representation:
     """Open a net and name one of its blobs; see `decoders.representations.representation`."""
     converted, digest = find_net(net)
+    return represent(name, converted, NetIdentity(net, digest, paper_blob(converted.net, name)))
+
+
+def represent(name: str, converted: Converted, identity: NetIdentity) -> NetRepresentation:
+    """A blob of a net that is open.
+
+    Parameters
+    ----------
+    name : of the representation.
+    converted : the net itself, or what became of it in training.
+    identity : of the net, or of the one that training began with; its blob is the representation's.
+
+    Raises
+    ------
+    ValueError : if there is no such blob, or it is neither maps nor a vector of each picture.
+    """
     recipe = recipe_of(converted)
-    blob = paper_blob(converted.net, name)
-    encoder = Encoder(up_to(converted.net, blob), recipe, blob)
+    encoder = Encoder(up_to(converted.net, identity.blob), recipe, identity.blob)
     (inputs,) = converted.net.inputs.values()  # a net with a recipe has one input
     size = recipe.crop or recipe.warp or (inputs[2], inputs[3])
     framing = Warp(recipe.warp or size, size)
-    identity = NetIdentity(net, digest, blob)
     return NetRepresentation(
         name, _shape(encoder, size), framing, _preprocessing(recipe, framing, identity), encoder, identity
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from decoders.encoder_files import FIELD, find_encoder
 from export import session
 
 NET_TOLERANCE = 1e-4  # of a blob's largest magnitude, between two machines
@@ -28,14 +29,16 @@ def check(path: Path) -> dict[str, Any]:
     Returns
     -------
     JSON values: ``file``, ``bytes``, ``sha256``, ``sealed``, ``operators`` (name -> count), ``parameters``, ``takes``,
-    ``provider``, ``largest_difference`` and ``allowed_difference`` in ``unit``, ``passed`` and ``card``.
+    ``provider``, ``largest_difference`` and ``allowed_difference`` in ``unit``, ``passed`` and ``card``; of an
+    autoencoder ``encoder``, the file beside it, whose hash is the card's.
 
     Raises
     ------
     FileNotFoundError, ValueError : if it is not a file that `export.load` or `export.load_net` opens, or records no
-        answers.
+        answers; or an autoencoder's encoder is missing, damaged or another one.
     """
     opened = session.open_file(Path(path))
+    encoder = {"encoder": str(find_encoder(opened.card, Path(path)))} if FIELD in opened.card else {}
     if isinstance(opened, session.OnnxNet):
         difference, allowed, unit = *_compare_net(opened), "of the blob's largest magnitude"
     else:
@@ -55,6 +58,7 @@ def check(path: Path) -> dict[str, Any]:
         "unit": unit,
         "passed": difference <= allowed,
         "card": opened.card,
+        **encoder,
     }
 
 
@@ -105,6 +109,10 @@ def describe(found: dict[str, Any]) -> list[str]:
     ]
     lines += [f"{title}: {_text(card[name])}" for name, title in _ENTRIES.items() if name in card]
     lines.append(f"versions: {json.dumps(exported['versions'])}")
+    if "encoder" in found:
+        lines.append(
+            f"autoencoder; its encoder is {found['encoder']}, SHA-256 {card[FIELD]['sha256']}, as it was written"
+        )
     if "calibration" in exported:
         cost = exported["calibration"]
         lines.append(

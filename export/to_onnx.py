@@ -1,5 +1,7 @@
 """Write a decoder, or a pipeline around it, as one ONNX file that carries its card, recorded answers and a seal.
 
+The decoder of an autoencoder gets its encoder beside it, see `export.encoder_file`; a pipeline has it inside.
+
 Nothing is written unless the file's outputs equal torch's and its reconstruction error is torch's, within limits: see
 `export.verify`.
 """
@@ -8,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +23,7 @@ from decoders.model import Decoder
 from decoders.representations import Representation
 from export.card import ANSWERS_FIELD, CARD_FIELD, write_answers
 from export.decoder_graph import upconvolution_forms
+from export.encoder_file import write_encoder
 from export.graphs import GRAPHS, Graph, Subject
 from export.model_file import MAX_FILE_BYTES, sealed
 from export.precision import PRECISIONS
@@ -73,7 +77,7 @@ def export_decoder(
     decoder : trained, on the CPU.
     representation : what it inverts.
     card : what made it; entries that the session needs, and ``export``, are added.
-    path : of the file; overwritten only by a whole and verified one.
+    path : of the file; overwritten only by a whole and verified one, and so is an autoencoder's encoder beside it.
     calibration : at least two photographs (H, W, 3) uint8 RGB of any size: the reconstruction error is measured on
         them.
 
@@ -96,23 +100,28 @@ def export_decoder(
         | graph.facts(subject)
         | {"kind": options.kind, "sealed": True, "weights_sha256": weights_hash(decoder)}
     )
+    is_pair = options.kind == "decoder" and bool(card.get("autoencoder"))
+    precision_text = options.precision + (" with an fp16 encoder" if is_pair else "")
     card["export"] = {
         "precision": options.precision,
         "opset": OPSET,
         "upconvolutions": upconvolution_forms(decoder, options.form),
         "versions": versions(),
     }
-    with replacing(path) as file:
+    beside = write_encoder(path, representation, card) if is_pair else nullcontext((representation, card))
+    with replacing(path) as file, beside as (stored, card):
         save(model, card, answers, file, path)
         written = Path(file.name)
         try:
             comparison = compare(written, graph, subject, precision.tolerance)
-            cost = reconstruction_cost(written, graph, subject, calibration)
+            cost = reconstruction_cost(
+                written, graph, subject, dataclasses.replace(subject, representation=stored), calibration
+            )
         except ValueError as error:
             raise ValueError(f"{path}: not written; {str(error).removeprefix(f'{written}: ')}") from error
         if cost["extra_error"] > options.max_extra_error:
             raise ValueError(
-                f"{path}: not written; {options.precision} raises the reconstruction error on {cost['pictures']} "
+                f"{path}: not written; {precision_text} raises the reconstruction error on {cost['pictures']} "
                 f"pictures from {cost['torch_error']:.4f} to {cost['error']:.4f}, by "
                 f"{100 * cost['extra_error']:.2g} %; --max-extra-error allows {100 * options.max_extra_error:g} %"
             )

@@ -68,9 +68,14 @@ def _difference(running: session.OnnxDecoder, graph: Graph, subject: Subject, in
 
 
 def reconstruction_cost(
-    path: Path, graph: Graph, subject: Subject, photographs: Sequence[np.ndarray]
+    path: Path, graph: Graph, subject: Subject, stored: Subject, photographs: Sequence[np.ndarray]
 ) -> dict[str, Any]:
     """Normalised reconstruction error of a file and of torch on the same photographs, (H, W, 3) uint8 RGB.
+
+    Parameters
+    ----------
+    subject : what torch computes.
+    stored : the same with the representation that the file is used with: an autoencoder's encoder is stored rounded.
 
     Returns
     -------
@@ -85,10 +90,14 @@ def reconstruction_cost(
     normaliser = mean_pairwise_distance(originals)
     if normaliser == 0:
         raise ValueError("all calibration pictures are equal; give different ones")
-    inputs = graph.inputs(subject, photographs)
     error, torch_error = (
-        _error(np.concatenate([decode(batch) for batch in inputs]), originals, normaliser)
-        for decode in (running.pictures, functools.partial(graph.reference, subject))
+        _error(
+            np.concatenate([decode(batch) for batch in graph.inputs(own, photographs)]), originals, normaliser
+        )
+        for own, decode in (
+            (stored, running.pictures),
+            (subject, functools.partial(graph.reference, subject)),
+        )
     )
     return {
         "pictures": len(originals),

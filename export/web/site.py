@@ -58,7 +58,8 @@ def write_site(
 
     Returns
     -------
-    One line for each model that browsers cannot run, naming it and saying why; it is left out.
+    One line for each model that is left out, naming it and saying why: browsers cannot run it, or it is an autoencoder,
+    whose encoder would be one more net on the page.
 
     Raises
     ------
@@ -68,6 +69,11 @@ def write_site(
     sharing: dict[str, list[WebModel]] = {}
     left_out = []
     for model in sorted(models, key=_rank):
+        if model.card.get("autoencoder"):
+            left_out.append(
+                f"{model.name}: not on the page: an autoencoder, whose encoder is a net of its own"
+            )
+            continue
         try:
             sharing.setdefault(encoder_name(model.representation), []).append(model)
         except ValueError as error:
