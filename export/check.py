@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from decoders.encoder_files import FIELD, find_encoder
 from export import session
 
 NET_TOLERANCE = 1e-4  # of a blob's largest magnitude, between two machines
@@ -38,7 +37,7 @@ def check(path: Path) -> dict[str, Any]:
         answers; or an autoencoder's encoder is missing, damaged or another one.
     """
     opened = session.open_file(Path(path))
-    encoder = {"encoder": str(find_encoder(opened.card, Path(path)))} if FIELD in opened.card else {}
+    encoder = _encoder(opened.card, Path(path))
     if isinstance(opened, session.OnnxNet):
         difference, allowed, unit = *_compare_net(opened), "of the blob's largest magnitude"
     else:
@@ -60,6 +59,15 @@ def check(path: Path) -> dict[str, Any]:
         "card": opened.card,
         **encoder,
     }
+
+
+def _encoder(card: dict[str, Any], path: Path) -> dict[str, str]:
+    """The file beside an autoencoder's, once its hash has been compared; nothing of other files."""
+    if "encoder" not in card:
+        return {}
+    from decoders.encoder_files import find_encoder  # which only autoencoders need
+
+    return {"encoder": str(find_encoder(card, path))}
 
 
 def _compare_decoder(decoder: session.OnnxDecoder, path: Path) -> tuple[float, float]:
@@ -111,7 +119,7 @@ def describe(found: dict[str, Any]) -> list[str]:
     lines.append(f"versions: {json.dumps(exported['versions'])}")
     if "encoder" in found:
         lines.append(
-            f"autoencoder; its encoder is {found['encoder']}, SHA-256 {card[FIELD]['sha256']}, as it was written"
+            f"autoencoder; its encoder is {found['encoder']}, SHA-256 {card['encoder']['sha256']}, as it was written"
         )
     if "calibration" in exported:
         cost = exported["calibration"]
