@@ -11,9 +11,10 @@ import jinja2
 
 from caffe_port.arrays import Arrays
 from caffe_port.convert import sha256
-from caffe_port.converted import Converted, open_net
+from caffe_port.converted import Converted
 from caffe_port.errors import ConversionError
 from caffe_port.files import write_text
+from caffe_port.opening import open_net, weights_file
 from caffe_port.shapes import show
 from caffe_port.spec import listed
 from caffe_port.verify import MEASURE, BlobCheck, Verdict, random_input, verify
@@ -97,7 +98,7 @@ def certificate(
         "first_off": first_off(off),
         "net": {
             "file": Path(path).name,
-            "sha256": sha256(path) if Path(path).is_file() else None,
+            "sha256": sha256(weights_file(path)),
             "name": converted.net.spec.name,
             "filled": converted.origin.get("parameters", {}).get("filled", []),
             "origin": converted.origin,
@@ -177,7 +178,7 @@ def check_file(
     Parameters
     ----------
     net : str or path-like
-        See `converted.open_net`.
+        See `opening.open_net`.
     inputs, against : Path or None
         .npz files; without `inputs` a random picture from `seed`.
     rtol, progress
@@ -207,7 +208,7 @@ def check_file(
     name = f"a random picture, seed {seed}" if inputs is None else inputs.name
     digest = None if inputs is None else sha256(inputs)
     contents = certificate(net, converted, verdicts, input_name=name, input_sha256=digest, time=time)
-    return contents, write_certificate(Path(net), contents) if Path(net).is_file() else ()
+    return contents, write_certificate(Path(net), contents) if Path(net).exists() else ()
 
 
 def _shown(value: float | str) -> str:

@@ -89,8 +89,8 @@ def cli(context: click.Context) -> None:
 def inspect(deploy: Path, weights: Path | None, as_json: bool, quiet: bool) -> None:
     """Show layers, shapes, parameters and multiply-adds of a net, and whether WEIGHTS fit it.
 
-    DEPLOY is a prototxt of any version, or a converted .safetensors; WEIGHTS a caffemodel or Caffe's HDF5.
-    Multiply-adds are for the input shapes in the file.
+    DEPLOY is a prototxt of any version or a converted net; WEIGHTS a caffemodel or Caffe's HDF5. Multiply-adds are
+    for the input shapes in the file.
 
     \b
     Example:
@@ -284,14 +284,15 @@ def features(
 ) -> None:
     """Write a blob of many pictures to an .npz file.
 
-    SRC is a folder, a text file of paths, a .tar shard, a picture or a glob.
+    NET is a file of caffe_port convert, a folder of caffe_port fetch, or one that ships (caffenet-mini). SRC is
+    a folder, a text file of paths, a .tar shard, a picture or a glob.
 
     \b
     Example:
       caffe_port features net.safetensors photos/ --blob fc6 -o features.npz
     """
-    from caffe_port.converted import open_net
     from caffe_port.features import extract
+    from caffe_port.opening import open_net
     from caffe_port.pictures import list_images
     from caffe_port.progress import steps
 
@@ -316,7 +317,8 @@ def features(
 def classify(net: str, image: tuple[str, ...], as_json: bool, quiet: bool, **settings: Any) -> None:
     """Name the best classes of pictures.
 
-    IMAGE is a picture, a folder, a text file of paths, a .tar shard or a glob.
+    NET is a file of caffe_port convert, a folder of caffe_port fetch, or one that ships (caffenet-mini). IMAGE is
+    a picture, a folder, a text file of paths, a .tar shard or a glob.
 
     \b
     Example:
@@ -324,8 +326,8 @@ def classify(net: str, image: tuple[str, ...], as_json: bool, quiet: bool, **set
     """
     from dataclasses import asdict
 
-    from caffe_port.converted import open_net
     from caffe_port.features import classify as guess
+    from caffe_port.opening import open_net
     from caffe_port.pictures import list_images
     from caffe_port.progress import steps
 

@@ -17,10 +17,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from caffe_port import zoo
 from caffe_port.errors import ConversionError
 from caffe_port.files import replacing
-from caffe_port.means import read_mean
 from caffe_port.net import CaffeNet
 from caffe_port.preprocess import ORDERS, Recipe, Size, crop_mean
 from caffe_port.shapes import show
@@ -270,31 +268,3 @@ def _size(value: Any, name: str, path: str | os.PathLike[str]) -> Size | None:
             f"{path}: field 'preprocessing.{name}' is not two sizes of 1 to {MAX_SIDE}: {str(value)[:80]}"
         )
     return value[0], value[1]
-
-
-def open_net(name: str | os.PathLike[str]) -> Converted:
-    """Open a converted net, or one that ships by its name.
-
-    Raises
-    ------
-    ConversionError
-        There is no such net, or the file is refused; see `read_converted`.
-    """
-    shipped = [net.name for net in zoo.NETS.values() if net.ships]
-    if str(name) in shipped:
-        return _open_shipped(zoo.find(str(name)))
-    if not Path(name).is_file():
-        raise ConversionError(
-            f"{name}: no such file; a net is a {SUFFIX} file that `caffe_port convert` wrote, or one that "
-            f"ships: {', '.join(shipped)}"
-        )
-    return read_converted(name)
-
-
-def _open_shipped(net: zoo.Net) -> Converted:
-    from caffe_port import load
-
-    mean = read_mean(net.folder / net.mean) if isinstance(net.mean, str) else np.array(net.mean, np.float32)
-    loaded = load(net.deploy, net.folder / str(net.weights))
-    labels = (net.folder / net.labels).read_text(encoding="utf-8").splitlines()
-    return Converted(loaded, Recipe(net.warp, net.crop, mean), tuple(labels), {"ships": net.name})

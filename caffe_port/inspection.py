@@ -11,8 +11,9 @@ from typing import Any
 
 from caffe_port.converted import SUFFIX, read_converted
 from caffe_port.errors import ConversionError
-from caffe_port.plan import Step, make_plan
+from caffe_port.plan import Plan, Step, make_plan
 from caffe_port.shapes import show
+from caffe_port.spec import NetSpec
 from caffe_port.text import read_text
 from caffe_port.upgrade import net_format
 from caffe_port.weights import same_shape
@@ -52,8 +53,7 @@ def inspect(deploy: str | Path, weights: str | Path | None = None) -> dict[str, 
     Parameters
     ----------
     deploy : str or path-like
-        Its definition, a prototxt of any version; or a `.safetensors` file of `caffe_port convert`, whose definition
-        is shown once its parameters have been read.
+        Its definition, a prototxt of any version, or a converted net.
     weights : str or path-like, optional
         A caffemodel or Caffe's HDF5 for it.
 
@@ -69,14 +69,12 @@ def inspect(deploy: str | Path, weights: str | Path | None = None) -> dict[str, 
     OSError
         A file cannot be read.
     """
-    message = _definition(deploy)
-    spec = read_net(message, str(deploy))
-    plan = make_plan(spec)
+    spec, plan, form = _read(Path(deploy))
     layers = [_layer(step) for step in plan.steps]
     result = {
         "name": spec.name,
         "source": str(deploy),
-        "format": net_format(message),
+        "format": form,
         "inputs": {name: list(shape) for name, shape in spec.inputs.items()},
         "outputs": list(plan.outputs),
         "parameters": sum(layer["parameters"] for layer in layers),
@@ -88,10 +86,14 @@ def inspect(deploy: str | Path, weights: str | Path | None = None) -> dict[str, 
     return result
 
 
-def _definition(path: str | Path) -> dict[str, Any]:
-    if Path(path).suffix != SUFFIX:
-        return read_text(path)
-    return dict(read_converted(path).net.spec.message)
+def _read(path: Path) -> tuple[NetSpec, Plan, str]:
+    """A net, and the version of the text it was written in; a converted net holds V2."""
+    if path.suffix == SUFFIX:
+        net = read_converted(path).net
+        return net.spec, net.plan, "V2"
+    message = read_text(path)
+    spec = read_net(message, str(path))
+    return spec, make_plan(spec), net_format(message)
 
 
 def _layer(step: Step) -> dict[str, Any]:

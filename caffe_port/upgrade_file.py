@@ -31,13 +31,17 @@ def upgrade_file(source: Path, target: Path | None) -> tuple[str, str]:
     Raises
     ------
     ConversionError
-        The file cannot be read or upgraded, or weights come without a target.
+        The file cannot be read or upgraded, text is to be written as a `.caffemodel`, or weights come without a target.
     OSError
         A file cannot be read or written.
     """
     with source.open("rb") as file:
         is_text = set(file.read(4096)) <= _TEXT
     if is_text:
+        if target is not None and target.suffix == ".caffemodel":
+            raise ConversionError(
+                f"{source}: a prototxt, whose upgrade is text too; name a .prototxt with -o"
+            )
         net = read_text(source)
         text = format_text(upgrade_net(net, str(source)))
         if target is not None:

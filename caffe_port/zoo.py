@@ -64,6 +64,11 @@ class Net:
         return self.deploy.parent
 
     @property
+    def weights_name(self) -> str:
+        """The weights' file name."""
+        return self.weights if isinstance(self.weights, str) else self.weights.name
+
+    @property
     def ships(self) -> bool:
         """Whether the weights are part of this package."""
         return isinstance(self.weights, str)

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from caffe_port import load, zoo
+from caffe_port import zoo
 from caffe_port.convert import sha256
-from caffe_port.converted import SUFFIX, Converted, open_net
-from caffe_port.means import read_mean
+from caffe_port.converted import SUFFIX, Converted
 from caffe_port.net import CaffeNet
-from caffe_port.preprocess import Recipe
+from caffe_port.opening import open_net, weights_file
 from caffe_port.spec import NetSpec
 from caffe_port.text import read_text
 from caffe_port.weights import give
@@ -70,37 +69,21 @@ def find_net(name: str) -> tuple[Converted, str]:
     FileNotFoundError : if a published net is not here; the text says how to get it.
     ConversionError : if there is no such net, or its file is refused.
     """
-    published = zoo.NETS.get(name)
-    if published is not None and published.ships:
-        return open_net(name), sha256(published.folder / str(published.weights))
-    path = Path(name)
-    if path.is_dir():
-        return _open_fetched(path)
-    if published is None or path.is_file():
-        return open_net(name), sha256(name)
-    for place in (Path(f"{name}{SUFFIX}"), path / f"{name}{SUFFIX}"):
-        if place.is_file():
-            return open_net(place), sha256(place)
+    place = _place(name)
+    return open_net(place), sha256(weights_file(place))
+
+
+def _place(name: str) -> str | Path:
+    """Where a net is; a published one that does not ship is looked for where it may have been put."""
+    published, path = zoo.NETS.get(name), Path(name)
+    if published is None or published.ships or path.is_file():
+        return name
+    for place in (Path(f"{name}{SUFFIX}"), path):
+        if place.exists():
+            return place
     raise FileNotFoundError(
         f"{name}: neither {name}{SUFFIX} nor a folder {name} is here; get it with `caffe_port fetch {name}`, or "
         "choose another net with --net (caffenet-mini ships)"
-    )
-
-
-def _open_fetched(folder: Path) -> tuple[Converted, str]:
-    """A net as `caffe_port fetch` leaves it in a folder, or a converted one there."""
-    converted = folder / f"{folder.name}{SUFFIX}"
-    if converted.is_file():
-        return open_net(converted), sha256(converted)
-    for net in zoo.NETS.values():
-        weights = folder / (net.weights if isinstance(net.weights, str) else net.weights.name)
-        if not weights.is_file():
-            continue
-        mean = read_mean(folder / net.mean if isinstance(net.mean, str) else ",".join(map(str, net.mean)))
-        loaded = load(folder / f"{net.name}.prototxt", weights)
-        return Converted(loaded, Recipe(net.warp, net.crop, mean)), sha256(weights)
-    raise FileNotFoundError(
-        f"{folder}: holds no net; `caffe_port fetch NET --dir {folder}` brings one of {', '.join(zoo.NETS)}"
     )
 
 

@@ -42,7 +42,7 @@ def check(model: Path, as_json: bool) -> None:
 @click.option("--size", type=int, nargs=2, metavar="H W", help="Of the input, if not the net's own.")
 def net(net: str, blob: str, out: Path, size: tuple[int, int] | None) -> None:
     """Write NET, a converted .safetensors or a net that ships, up to a blob, after comparing it with torch."""
-    from caffe_port.converted import open_net
+    from caffe_port.opening import open_net
     from export.net_to_onnx import export_net
 
     converted = open_net(net)

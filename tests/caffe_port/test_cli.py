@@ -12,6 +12,7 @@ import pytest
 from caffe_port import zoo
 from caffe_port.binary import encode
 from caffe_port.cli import OneLineErrors, cli
+from caffe_port.convert import convert
 from caffe_port.inspection import inspect
 from caffe_port.text import parse_text, read_text
 from tests.caffe_port.command import run
@@ -67,6 +68,16 @@ def test_inspect_caffenet() -> None:
         [256, 6, 6],
         [4096],
     ]
+
+
+def test_a_converted_net_is_inspected_like_its_definition(tmp_path: Path) -> None:
+    old = GOLDEN / "v1_small"
+    converted = tmp_path / "net.safetensors"
+    convert(old / "net.prototxt", old / "net.caffemodel", converted)
+    found, wanted = inspect(converted), inspect(old / "net.prototxt")
+    assert found["format"] == "V2"
+    for field in ("name", "inputs", "outputs", "parameters", "multiply_adds", "layers"):
+        assert found[field] == wanted[field]
 
 
 def test_alexnet_normalises_before_it_pools() -> None:
@@ -175,6 +186,15 @@ def test_upgrade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         assert capsys.readouterr().out == f"{old / f'net.{suffix}'} (V1) -> {new} (V2)\n"
         assert new.read_bytes() == (old / f"net.upgraded.{suffix}").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.caffemodel", "new.prototxt"]
+
+
+def test_an_upgraded_text_is_no_caffemodel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "new.caffemodel"
+    assert run(monkeypatch, "upgrade", GOLDEN / "v1_small" / "net.prototxt", "-o", target) == 2
+    assert "net.prototxt: a prototxt, whose upgrade is text too; name a .prototxt" in capsys.readouterr().err
+    assert not target.exists()
 
 
 def test_upgrade_may_replace_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,17 +171,6 @@ def test_statistics_stay_float32(tmp_path: Path) -> None:
         assert np.array_equal(found.numpy(), expected.astype(np.float32))
 
 
-def test_inspect_shows_what_the_prototxt_says(
-    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shown = []
-    for path in (SMALL[0], small):
-        assert run(monkeypatch, "inspect", path, "--json") == 0
-        shown.append(json.loads(capsys.readouterr().out))
-    for key in ("name", "inputs", "outputs", "layers", "parameters", "multiply_adds"):
-        assert shown[0][key] == shown[1][key], key
-
-
 def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     with pytest.raises(IsADirectoryError, match="full: is a folder; name a file"):

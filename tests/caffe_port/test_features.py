@@ -1,6 +1,7 @@
 """Pictures through a converted net: features and classes against the float64 reference and by hand."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -8,11 +9,14 @@ import numpy as np
 import pytest
 
 from caffe_port import features as module
+from caffe_port import zoo
 from caffe_port.convert import convert
-from caffe_port.converted import open_net, read_converted
+from caffe_port.converted import read_converted
 from caffe_port.errors import ConversionError
 from caffe_port.features import classify, extract, score_blob
+from caffe_port.fetch import fetch
 from caffe_port.net import CaffeNet
+from caffe_port.opening import open_net
 from caffe_port.pictures import BadImage, list_images
 from caffe_port.text import parse_text
 from caffe_port.verify import reference_blobs
@@ -182,6 +186,25 @@ def test_the_net_that_ships_knows_its_classes(tmp_path: Path) -> None:
     assert all(guess.label == net.labels[guess.index] for guess in guesses)
     with pytest.raises(ConversionError, match=r"nowhere: no such file.*ships: caffenet-mini"):
         open_net("nowhere")
+
+
+def test_a_fetched_folder_is_a_net(tiny: Path, tmp_path: Path) -> None:
+    """What `caffe_port fetch` leaves in a folder is the net that ships; a converted file there goes first."""
+    folder, shipped = tmp_path / "mini", open_net("caffenet-mini")
+    with pytest.raises(ConversionError, match="mini: no such file"):
+        open_net(folder)
+    folder.mkdir()
+    with pytest.raises(ConversionError, match="mini: holds no net; `caffe_port fetch NET --dir"):
+        open_net(folder)
+    fetch(zoo.find("caffenet-mini"), folder)
+    fetched = open_net(folder)
+    assert fetched.labels == shipped.labels
+    data = np.random.default_rng(0).normal(0, 50, (1, 3, 64, 64)).astype(np.float32)
+    assert np.array_equal(
+        fetched.net.features(data, "fc8").detach(), shipped.net.features(data, "fc8").detach()
+    )
+    shutil.copy(tiny, folder / "mini.safetensors")
+    assert list(open_net(folder).net.spec.inputs.values()) == [(2, 3, 6, 7)]
 
 
 def test_commands(

@@ -50,8 +50,8 @@ def test_the_net_that_ships_recognises_photographs(
     shards = sorted((data_folder / "data" / "images" / "tiny-imagenet").glob("*.tar"))
     if not shards:
         pytest.skip(f"no tiny-imagenet in {data_folder}")
-    from caffe_port.converted import open_net
     from caffe_port.features import classify
+    from caffe_port.opening import open_net
     from caffe_port.pictures import list_images
 
     files = list_images([shards[0]])[::50][:200]

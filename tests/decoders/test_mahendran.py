@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import caffe_port
-from caffe_port.converted import open_net
+from caffe_port.opening import open_net
 from caffe_port.preprocess import Recipe, to_caffe
 from decoders.baselines.inversion_energy import MahendranSettings
 from decoders.baselines.mahendran import invert, invert_net, invert_shallow, noise, tv_weight

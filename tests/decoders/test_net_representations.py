@@ -11,6 +11,7 @@ from caffe_port import zoo
 from caffe_port.binary import encode
 from caffe_port.convert import convert
 from caffe_port.converted import read_converted
+from caffe_port.errors import ConversionError
 from caffe_port.opencv import caffemodel
 from caffe_port.preprocess import from_caffe
 from caffe_port.text import format_text, parse_text
@@ -133,7 +134,7 @@ def test_a_fetched_folder_is_a_net(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     narrow = read_converted(narrow_caffenet(tmp_path, tmp_path / "n.safetensors"))
     folder = tmp_path / "caffenet"
     folder.mkdir()
-    with pytest.raises(FileNotFoundError, match="caffenet: holds no net"):
+    with pytest.raises(ConversionError, match="caffenet: holds no net"):
         representation("conv5")
     shutil.copy(tmp_path / "narrow.prototxt", folder / "caffenet.prototxt")
     (folder / "bvlc_reference_caffenet.caffemodel").write_bytes(caffemodel(narrow.net))

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import export
-from caffe_port.converted import open_net
+from caffe_port.opening import open_net
 from decoders.derive import decoder_for
 from decoders.model import Decoder
 from decoders.representations import Representation, representation
