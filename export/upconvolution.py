@@ -1,14 +1,17 @@
-"""Three equal ways to write an up-convolution in ONNX, and which one a row gets.
+"""Four equal ways to write an up-convolution in ONNX, and which one a row gets.
 
 Source: CVPR 2016, section 3; see `decoders.upconv` for its pads. With the weights w of the K x K convolution on the
 enlarged map z, out[o] = sum over k of w[k] z[o + k - K // 2], and z is zero at odd places. So
 - ``literal``: zeros are inserted (Pad, Reshape), then convolved;
 - ``transposed``: the transposed convolution with the kernel flipped: no product with an inserted zero;
 - ``phases``: even and odd rows and columns of the output see disjoint parts of the kernel, each an ordinary small
-  convolution of the map before it was enlarged; a depth-to-space puts the four together.
+  convolution of the map before it was enlarged;
+- ``merged``: those four as one convolution, each part widened by zeros to a common window.
+
+The last two put the outputs together with the channels innermost, so that pieces are copied instead of numbers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -64,16 +67,42 @@ def phases(
     graph: GraphWriter, maps: str, weight: np.ndarray, bias: np.ndarray, activate: Activate, name: str
 ) -> str:
     """Four convolutions, one for each parity of the output's row and column."""
-    stored = graph.weight(bias, f"{name}.bias")
-    parts = []
-    for row_taps, above in map(_phase, (weight.shape[2],) * 2, (0, 1)):
-        for column_taps, left in map(_phase, (weight.shape[3],) * 2, (0, 1)):
-            part = weight[:, :, row_taps, column_taps]
-            below, right = part.shape[2] - 1 - above, part.shape[3] - 1 - left
+    stored, rows = graph.weight(bias, f"{name}.bias"), []
+    for row in (0, 1):
+        parts = []
+        for column in (0, 1):
+            part, pads = _part(weight, row, column)
             inputs = [maps, graph.weight(part, f"{name}.weight"), stored]
-            parts.append(activate(graph, graph.op("Conv", inputs, {"pads": [above, left, below, right]})))
-    joined = graph.op("Concat", parts, {"axis": 1})  # (N, 4 maps, H, W)
-    return graph.op("DepthToSpace", [joined], {"blocksize": 2, "mode": "DCR"})
+            parts.append(activate(graph, graph.op("Conv", inputs, {"pads": pads})))
+        rows.append(_channels_last(graph, graph.op("Concat", parts, {"axis": 1}), 2, len(bias)))
+    return _interleaved(graph, maps, rows, len(bias))
+
+
+def merged(
+    graph: GraphWriter, maps: str, weight: np.ndarray, bias: np.ndarray, activate: Activate, name: str
+) -> str:
+    """One convolution with four times the maps."""
+    parts = [_part(weight, row, column) for row in (0, 1) for column in (0, 1)]
+    window = np.max([pads for _, pads in parts], axis=0)
+    widened = []
+    for part, pads in parts:
+        above, left, below, right = window - pads
+        widened.append(np.pad(part, ((0, 0), (0, 0), (above, below), (left, right))))
+    weights = [
+        graph.weight(np.concatenate(widened), f"{name}.weight"),
+        graph.weight(np.tile(bias, 4), f"{name}.bias"),
+    ]
+    joined = activate(graph, graph.op("Conv", [maps, *weights], {"pads": window.tolist()}))
+    last = _channels_last(graph, joined, 4, len(bias))
+    rows = graph.ops("Split", [last], 2, {"axis": 3, "num_outputs": 2})
+    return _interleaved(graph, maps, rows, len(bias))
+
+
+def _part(weight: np.ndarray, row: int, column: int) -> tuple[np.ndarray, list[int]]:
+    """The kernel that makes outputs at these parities, (maps, C, k, k'), and its pads: above, left, below, right."""
+    (rows, above), (columns, left) = _phase(weight.shape[2], row), _phase(weight.shape[3], column)
+    part = weight[:, :, rows, columns]
+    return part, [above, left, part.shape[2] - 1 - above, part.shape[3] - 1 - left]
 
 
 def _phase(kernel: int, parity: int) -> tuple[slice, int]:
@@ -82,14 +111,33 @@ def _phase(kernel: int, parity: int) -> tuple[slice, int]:
     return slice(first, None, 2), (kernel // 2 - parity - first) // 2
 
 
-FORMS: Mapping[str, Form] = MappingProxyType({"literal": literal, "transposed": transposed, "phases": phases})
-FEW_MAPS = 8
+def _channels_last(graph: GraphWriter, value: str, parts: int, maps: int) -> str:
+    """(N, parts x maps, H, W) -> (N, H, W, parts, maps)."""
+    moved = graph.op("Transpose", [value], {"perm": [0, 2, 3, 1]})
+    return graph.op("Reshape", [moved, graph.weight([0, 0, 0, parts, maps])])
+
+
+def _interleaved(graph: GraphWriter, given: str, rows: Sequence[str], maps: int) -> str:
+    """Even and odd rows of the output, each (N, H, W, 2, maps) with the columns' parity -> (N, maps, 2H, 2W).
+
+    ``given`` is the map before, (N, C, H, W). The shape is not written with -1, which an empty batch does not allow.
+    """
+    lines = graph.op("Concat", rows, {"axis": 2})  # (N, H, 2W, 2, maps): an even row, then an odd one
+    height = graph.op("Shape", [given], {"start": 2, "end": 3})
+    doubled = graph.op("Mul", [height, graph.weight([0, 2, 0, 0])])
+    shape = graph.op("Add", [doubled, graph.weight([0, 0, 0, maps])])  # 0: as it is
+    return graph.op("Transpose", [graph.op("Reshape", [lines, shape])], {"perm": [0, 3, 1, 2]})
+
+
+FORMS: Mapping[str, Form] = MappingProxyType(
+    {"literal": literal, "transposed": transposed, "phases": phases, "merged": merged}
+)
+BLOCK = 16  # maps that ONNX Runtime's convolutions make at once, with AVX-512
 
 
 def fastest_form(maps_out: int) -> str:
-    """The rule for ONNX Runtime's CPU provider: phases, but for few maps, where one product and a scatter win.
+    """The rule for ONNX Runtime's CPU provider: phases, but for few maps, where all four fill one block.
 
-    Its convolutions work on blocks of eight maps, so that four convolutions to three maps waste most of a block;
     `tests/benchmarks/bench_export.py` measures both.
     """
-    return "transposed" if maps_out < FEW_MAPS else "phases"
+    return "merged" if 4 * maps_out <= BLOCK else "phases"
