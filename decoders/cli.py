@@ -110,7 +110,11 @@ def list_command(table: str | None, width: float, net: str | None, as_json: bool
     "--image-size", type=int, help="Side of the training crops; by default the representation's own."
 )
 @click.option("--zoom", type=float, help="Crops are cut up to this factor larger and scaled down.  [1.0]")
-@click.option("--init", metavar="RUN", help="Start from the weights of another run folder.")
+@click.option(
+    "--init",
+    metavar="RUN",
+    help="Start from the weights of another run folder, or the strongest maps of a wider one.",
+)
 @click.option("--seed", type=int, help="Of weights, order, crops and mirroring.  [0]")
 @click.option(
     "--upconv", type=click.Choice(["literal", "fused"]), help="How up-convolutions are computed.  [fused]"

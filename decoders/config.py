@@ -39,7 +39,8 @@ class TrainConfig:
     image_size : side of the training crops, a multiple of the representation's ``multiple``; None for the
         representation's own, which is all that nets take.
     zoom : crops are cut up to this factor larger and scaled down; 1 for no scaling, which is all that nets take.
-    init : a run folder whose weights the run starts from, instead of random ones.
+    init : a run folder whose weights the run starts from, instead of random ones; of a wider decoder of convolutions
+        the strongest maps.
     seed : of weights, order, crops and mirroring.
     precision : ``fp32``, or ``bf16`` for products of bfloat16 numbers; weights are float32 in both.
     upconv : ``fused`` or ``literal``.

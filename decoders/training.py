@@ -31,6 +31,7 @@ from decoders.feature_cache import cached
 from decoders.images import data_hash, save_image, side_by_side, to_pictures
 from decoders.lock import locked
 from decoders.model import Decoder
+from decoders.narrowing import start_from
 from decoders.optimisation import Optimisation
 from decoders.processes import ALONE, Processes, choose_device
 from decoders.representations import KernelRepresentation, Representation, representation
@@ -185,8 +186,7 @@ class _Run:
         self._build(table)
         if self.config.init:
             encoder = self.encoder if self.config.autoencoder else None
-            card = checkpoints.load_weights(Path(self.config.init), self.decoder, encoder)
-            started_from = card["training"]
+            started_from = start_from(Path(self.config.init), self.decoder, encoder)["training"]
         self.origin = checkpoints.Origin(self.data_hash, table, self.net, started_from)
         self.folder.mkdir(parents=True, exist_ok=True)
         held.enter_context(locked(self.folder))
