@@ -1,9 +1,10 @@
 """Precision of the stored weights, and what it costs.
 
-`fp16` halves the file; ONNX Runtime casts back when it opens it, so that it runs as fast as `fp32`. `int8` stores
-big fully connected layers in 8 bits, in blocks of 256 numbers along the sum with a scale each (symmetric, rounded to
-nearest), and the rest as fp16; ONNX Runtime's MatMulNBits reads a quarter of the bytes, which is what bounds a batch
-of one. It quantises each row of activations by itself, so that a picture's answer does not depend on its batch.
+`fp16` halves the file and `int8` quarters it; ONNX Runtime makes the weights float32 again when it opens it, so that
+it runs as fast as `fp32`. 8 bits are symmetric and rounded to nearest, with a scale for each output map. Big fully
+connected layers have a scale for each block of 256 numbers along the sum and stay in 8 bits: ONNX Runtime's MatMulNBits
+reads a quarter of the bytes, which is what bounds a batch of one. It quantises each row of activations by itself, so
+that a picture's answer does not depend on its batch.
 """
 
 import dataclasses
@@ -42,33 +43,17 @@ def _as_is(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+Stored = tuple[list[onnx.TensorProto], list[onnx.NodeProto]]
+
+
 def half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Store large float32 weights of products as float16, cast back where they are used: half the file."""
-    model = onnx.ModelProto.FromString(model.SerializeToString())
-    products = {
-        node.input[1] for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose", "Gemm")
-    }
-    casts = []
-    for tensor in model.graph.initializer:
-        values = onnx.numpy_helper.to_array(tensor)
-        if tensor.name not in products or values.dtype != np.float32 or values.size < _MIN_VALUES:
-            continue
-        name = tensor.name
-        if np.abs(values).max() > np.finfo(np.float16).max:
-            raise ValueError(f"fp16 does not hold the weights of {name}; use fp32")
-        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
-        casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
-    for node in reversed(casts):
-        model.graph.node.insert(0, node)
-    return model
+    return _stored(model, _as_halves)
 
 
 def byte_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store big fully connected layers in 8 bits and other large weights as float16.
-
-    Raises
-    ------
-    ValueError : if there is no such layer, so that fp16 does all there is to do.
+    """Store large weights in 8 bits: those of big fully connected layers in blocks, and multiplied as they are; others
+    with a scale for each output map, and made float32 again when the file is opened.
     """
     model = onnx.ModelProto.FromString(model.SerializeToString())
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -77,34 +62,79 @@ def byte_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         for node in model.graph.node
         if node.op_type == "Gemm" and np.prod(weights[node.input[1]].dims) >= _BIG_LAYER
     ]
-    if not big:
-        raise ValueError(
-            f"int8 is for fully connected layers of {_BIG_LAYER} weights or more, and there is none; use fp16"
-        )
     for node in big:
-        tensor = weights[node.input[1]]
-        values = onnx.numpy_helper.to_array(tensor)  # (out, in)
-        numbers, scales = quantise(values)
-        model.graph.initializer.remove(tensor)
-        name = tensor.name
-        stored = ((numbers, f"{name}.bytes"), (scales, f"{name}.scales"))
-        model.graph.initializer.extend(onnx.numpy_helper.from_array(*pair) for pair in stored)
-        inputs = [node.input[0], f"{name}.bytes", f"{name}.scales", "", "", node.input[2]]
-        product = onnx.helper.make_node(
-            "MatMulNBits",
-            inputs,
-            list(node.output),
-            name=node.name,
-            domain=_MICROSOFT,
-            K=values.shape[1],
-            N=values.shape[0],
-            bits=8,
-            block_size=_BLOCK,
-            accuracy_level=_COMPUTE_IN_INT8,
-        )
-        node.CopyFrom(product)
-    model.opset_import.append(onnx.helper.make_opsetid(_MICROSOFT, 1))
-    return half_weights(model)
+        _multiply_in_bytes(model.graph, node, weights[node.input[1]])
+    if big:
+        model.opset_import.append(onnx.helper.make_opsetid(_MICROSOFT, 1))
+    return _stored(model, _as_bytes)
+
+
+def _stored(model: onnx.ModelProto, store: Callable[[str, np.ndarray, int], Stored]) -> onnx.ModelProto:
+    """Replace large float32 weights of products by what ``store`` makes of name, values, and axis of output maps."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    axes = {
+        node.input[1]: int(node.op_type == "ConvTranspose")
+        for node in model.graph.node
+        if node.op_type in ("Conv", "ConvTranspose", "Gemm")
+    }
+    kept, restoring = [], []
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if tensor.name not in axes or values.dtype != np.float32 or values.size < _MIN_VALUES:
+            kept.append(tensor)
+            continue
+        tensors, nodes = store(tensor.name, values, axes[tensor.name])
+        kept += tensors
+        restoring += nodes
+    nodes = [*restoring, *model.graph.node]
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.initializer.extend(kept)
+    model.graph.node.extend(nodes)
+    return model
+
+
+def _as_halves(name: str, values: np.ndarray, _: int) -> Stored:
+    if np.abs(values).max() > np.finfo(np.float16).max:
+        raise ValueError(f"fp16 does not hold the weights of {name}; use fp32")
+    halves = onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}.half")
+    return [halves], [onnx.helper.make_node("Cast", [halves.name], [name], to=onnx.TensorProto.FLOAT)]
+
+
+def _as_bytes(name: str, values: np.ndarray, axis: int) -> Stored:
+    others = tuple(other for other in range(values.ndim) if other != axis)
+    scales = np.abs(values).max(axis=others, keepdims=True) / _LEVELS
+    numbers = np.rint(values / np.where(scales == 0, 1, scales)).astype(np.int8)
+    stored = {f"{name}.bytes": numbers, f"{name}.scales": scales}
+    steps = f"{name}.steps"
+    nodes = [
+        onnx.helper.make_node("Cast", [f"{name}.bytes"], [steps], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node("Mul", [steps, f"{name}.scales"], [name]),
+    ]
+    return [onnx.numpy_helper.from_array(array, key) for key, array in stored.items()], nodes
+
+
+def _multiply_in_bytes(graph: onnx.GraphProto, node: onnx.NodeProto, weights: onnx.TensorProto) -> None:
+    """Make a Gemm a MatMulNBits of 8 bits."""
+    values = onnx.numpy_helper.to_array(weights)  # (out, in)
+    numbers, scales = quantise(values)
+    graph.initializer.remove(weights)
+    name = weights.name
+    stored = ((numbers, f"{name}.bytes"), (scales, f"{name}.scales"))
+    graph.initializer.extend(onnx.numpy_helper.from_array(*pair) for pair in stored)
+    inputs = [node.input[0], f"{name}.bytes", f"{name}.scales", "", "", node.input[2]]
+    product = onnx.helper.make_node(
+        "MatMulNBits",
+        inputs,
+        list(node.output),
+        name=node.name,
+        domain=_MICROSOFT,
+        K=values.shape[1],
+        N=values.shape[0],
+        bits=8,
+        block_size=_BLOCK,
+        accuracy_level=_COMPUTE_IN_INT8,
+    )
+    node.CopyFrom(product)
 
 
 def quantise(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

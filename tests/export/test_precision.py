@@ -76,10 +76,20 @@ def test_an_int8_picture_does_not_depend_on_its_batch(
     assert np.abs(decoder.pictures(features)[:1] - alone).max() <= 0.005
 
 
-def test_int8_without_a_big_layer_is_refused(decoder: Decoder, card: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="int8 is for fully connected layers of 1048576 weights or more"):
-        write(decoder, card, tmp_path / "hog.onnx", ExportOptions("int8"))
-    assert not list(tmp_path.iterdir())
+def test_int8_of_convolutions(decoder: Decoder, card: dict[str, Any], tmp_path: Path) -> None:
+    """Each weight is within half a step of the decoder's, a step being a 127th of its output map's largest."""
+    path = tmp_path / "hog.onnx"
+    cost = write(decoder, card, path, ExportOptions("int8"))["export"]["calibration"]
+    assert abs(cost["extra_error"]) < 0.005
+    assert check(path)["passed"]
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+    for name in ("convA2", "convA3", "convJ2"):
+        weights = decoder.rows[name].weight.detach().numpy()
+        numbers, scales = stored[f"{name}.weight.bytes"], stored[f"{name}.weight.scales"]
+        assert numbers.dtype == np.int8
+        largest = np.abs(weights).reshape(len(weights), -1).max(axis=1)
+        np.testing.assert_allclose(scales.ravel(), largest / 127, rtol=1e-6)
+        assert (np.abs(numbers * scales - weights) <= scales * 0.5001).all()
 
 
 def test_too_much_extra_error_is_refused(
