@@ -19,7 +19,6 @@ from kernels.threads import run, thread_count
 __all__ = ["Keypoints", "SiftParameters", "sift"]
 
 LARGEST = 1e15  # of a grey value: the squares of sums of a descriptor stay finite
-DESCRIPTOR_UNIT = np.float32(512)  # what a unit descriptor is multiplied by
 
 
 class Keypoints(NamedTuple):
@@ -112,8 +111,4 @@ def _keypoints(image: NDArray, number: int, parameters: SiftParameters, threads:
 
     pixels = image.astype(np.float32, copy=False)
     check_range(pixels[None], LARGEST, first=number)
-    frames, features = extract(pixels, parameters, threads)
-    features *= DESCRIPTOR_UNIT
-    if not parameters.float_descriptors:
-        features = np.minimum(features, np.float32(255)).astype(np.uint8)
-    return Keypoints(frames, features)
+    return Keypoints(*extract(pixels, parameters, threads))

@@ -16,7 +16,7 @@ from kernels.sift import scalar
 from kernels.sift.geometry import first_sigma
 from kernels.threads import bands, run
 
-BAND = 64  # rows that one thread searches at a time
+BAND = 64  # rows that one of several threads searches at a time
 MOST_STEPS = 5
 WORD = 8  # bytes
 
@@ -36,11 +36,12 @@ def differences(octave: NDArray) -> NDArray:
 def extrema(octave: NDArray, peak_thresh: float = 0.0, *, threads: int = 1) -> NDArray:
     """Places of the extrema among 26 neighbours, (M, 3) int32, by s, then y, then x; not on the octave's border."""
     _, height, width = octave.shape
-    rows = bands(max(height - 2, 0), BAND)
+    size = BAND if threads > 1 else height
+    rows = bands(max(height - 2, 0), size)
     found: list[NDArray] = [np.empty((0, 3), np.int32)] * len(rows)
 
     def band(first: int, last: int) -> None:
-        found[first // BAND] = _extrema_of_rows(octave, peak_thresh, first + 1, last + 1)
+        found[first // size] = _extrema_of_rows(octave, peak_thresh, first + 1, last + 1)
 
     if width > 2:
         run(band, rows, threads)

@@ -8,6 +8,8 @@ Conventions: an octave is (levels + 3, h, w) float32, level s = -1 at index 0; b
 counts.
 """
 
+from threading import Lock
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -17,7 +19,8 @@ from kernels.sift import scalar
 from kernels.sift.geometry import base_taps, level_taps, octave_length
 from kernels.threads import bands, run
 
-BAND = 64  # rows that one thread computes at a time
+BAND = 64  # rows that one of several threads computes at a time
+WORTH_A_CALL = 1 << 15  # samples whose gradients are computed together
 TOGETHER = 4  # taps that are summed up in one pass over a row
 
 _fast_sqrt = njit(**INLINE)(scalar.fast_sqrt)
@@ -51,14 +54,37 @@ def next_level(octave: NDArray) -> NDArray:
 
 def gradients(octave: NDArray, *, threads: int = 1) -> NDArray:
     """Magnitude and angle in [0, 2 pi] of the levels 0 ... levels - 1: (levels, 2, h, w), h and w 2 or more."""
-    result = np.empty((len(octave) - 3, 2, *octave.shape[1:]), np.float32)
+    lazy = LazyGradients(octave)
+    run(lazy.compute, ((s, *rows) for s in range(len(octave) - 3) for rows in lazy.bands), threads)
+    return lazy.polar
 
-    def band(s: int, first: int, last: int) -> None:
-        _polar_rows(octave[s + 1], first, last, np.empty(octave.shape[2], np.float32), result[s])
 
-    rows = bands(octave.shape[1], BAND)
-    run(band, ((s, *between) for s in range(len(result)) for between in rows), threads)
-    return result
+class LazyGradients:
+    """The gradients of an octave, computed where and when they are needed: they are still in the cache then.
+
+    Attributes
+    ----------
+    polar : (levels, 2, h, w) float32 array
+        As of `gradients`, in the rows that have been computed.
+    """
+
+    def __init__(self, octave: NDArray):
+        levels, height, width = len(octave) - 3, *octave.shape[1:]
+        self._octave = octave
+        self.polar = np.empty((levels, 2, height, width), np.float32)
+        self._rows = max(BAND, WORTH_A_CALL // width)
+        self.bands = bands(height, self._rows)
+        self._locks = {(s, first): Lock() for s in range(levels) for first, _ in self.bands}
+        self._done: set[tuple[int, int]] = set()
+
+    def compute(self, s: int, first: int, last: int) -> None:
+        """Compute rows first..last-1 of a level, as far as they are in the image and have not been yet."""
+        for begin, end in self.bands[max(first, 0) // self._rows : -(-last // self._rows)]:
+            with self._locks[s, begin]:
+                if (s, begin) not in self._done:
+                    across = np.empty(self.polar.shape[3], np.float32)
+                    _polar_rows(self._octave[s + 1], begin, end, across, self.polar[s])
+                    self._done.add((s, begin))
 
 
 def resampled(image: NDArray, octave: int) -> NDArray:
@@ -89,7 +115,7 @@ def smooth(image: NDArray, taps: NDArray, target: NDArray, *, threads: int = 1) 
         row = np.zeros(image.shape[1] + 2 * radius + padding, np.float32)
         _smooth_rows(image.reshape(-1), *image.shape, padded, radius, first, last, row, target.reshape(-1))
 
-    run(band, bands(len(image), BAND), threads)
+    run(band, bands(len(image), BAND if threads > 1 else len(image)), threads)
 
 
 @njit(**INNER)
