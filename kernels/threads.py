@@ -47,6 +47,11 @@ def run(function: Callable[..., None], tasks: Iterable[tuple[Any, ...]], threads
         raise faults[0]
 
 
+def shares(length: int, least: int, threads: int) -> list[tuple[int, int]]:
+    """Cut `length` rows into two bands a thread, of `least` rows or more: each costs some rows of overlap."""
+    return bands(length, max(least, -(-length // (2 * threads))))
+
+
 def bands(length: int, size: int) -> list[tuple[int, int]]:
     """Cut `length` rows, or other things, into (first, last + 1) of at most `size`."""
     return [(first, min(first + size, length)) for first in range(0, length, size)]
