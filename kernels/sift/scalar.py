@@ -173,7 +173,7 @@ def is_peak(
     height = np.float64(value) + 0.5 * (slope[0] * shift[0] + slope[1] * shift[1] + slope[2] * shift[2])
     near = abs(shift[0]) < 1.5 and abs(shift[1]) < 1.5 and abs(shift[2]) < 1.5
     inside = 0 <= place[0] <= last[0] and 0 <= place[1] <= last[1] and -1 <= place[2] <= last[2]
-    return near and inside and abs(height) > peak_thresh
+    return near and inside and bool(abs(height) > peak_thresh)
 
 
 def is_corner(dxx: float, dyy: float, dxy: float, edge_thresh: float) -> bool:

@@ -164,8 +164,8 @@ def test_no_gradient_is_read_before_it_is_computed(monkeypatch: pytest.MonkeyPat
     from kernels.sift.cpu import scale_space
 
     class Poisoned(scale_space.LazyGradients):
-        def __init__(self, octave: NDArray):
-            super().__init__(octave)
+        def __init__(self, octave: NDArray, room: NDArray):
+            super().__init__(octave, room)
             self.polar.fill(np.nan)
 
     gray, parameters = picture("blobs", 400, 90, "uint8", 1), kernels.SiftParameters(magnif=magnif)

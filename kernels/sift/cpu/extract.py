@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kernels.sift import scalar
 from kernels.sift.cpu import describe, detect, orient, scale_space
-from kernels.sift.geometry import SiftParameters, octave_count
+from kernels.sift.geometry import SiftParameters, octave_count, octave_length
 from kernels.threads import bands, run
 
 WORTH_THREADS = 1 << 16  # samples of an octave; a smaller one is done before all threads have begun
@@ -18,7 +18,21 @@ DESCRIPTOR_UNIT, LARGEST_ENTRY = np.float32(512), np.float32(255)
 Found = tuple[NDArray, NDArray]
 
 
-def extract(image: NDArray, parameters: SiftParameters, threads: int) -> Found:
+class Rooms:
+    """Memory for the levels and gradients of the first octave, float32; further octaves, and images, use it again.
+
+    New memory is not free: the system has to fill it with zeros.
+    """
+
+    def __init__(self, height: int, width: int, parameters: SiftParameters):
+        samples = octave_length(height, parameters.first_octave) * octave_length(
+            width, parameters.first_octave
+        )
+        self.levels = np.empty((parameters.levels + 3) * samples, np.float32)
+        self.gradients = np.empty(2 * parameters.levels * samples, np.float32)
+
+
+def extract(image: NDArray, parameters: SiftParameters, threads: int, rooms: Rooms) -> Found:
     """Frames (N, 4) float32 and descriptors (N, 128), uint8 or float32, of an image (H, W) float32."""
     found = [_nothing(parameters)]
     first, levels = parameters.first_octave, parameters.levels
@@ -29,8 +43,9 @@ def extract(image: NDArray, parameters: SiftParameters, threads: int) -> Found:
         if min(lowest.shape) < 3:  # no sample off the border, here and further up
             break
         helpful = threads if lowest.size >= WORTH_THREADS else 1
-        octave = scale_space.octave_levels(lowest, levels, threads=helpful)
-        found += _of_octave(octave, index, parameters, helpful)
+        octave = scale_space.octave_levels(lowest, levels, threads=helpful, room=rooms.levels)
+        gradients = scale_space.LazyGradients(octave, rooms.gradients)
+        found += _of_octave(octave, gradients, index, parameters, helpful)
         lowest = scale_space.next_level(octave)
     frames, descriptors = zip(*found, strict=True)
     return np.concatenate(frames), np.concatenate(descriptors)
@@ -42,11 +57,16 @@ def _nothing(parameters: SiftParameters) -> Found:
     return np.empty((0, 4), np.float32), np.empty((0, scalar.DESCRIPTOR_SIZE), dtype)
 
 
-def _of_octave(octave: NDArray, index: int, parameters: SiftParameters, threads: int) -> list[Found]:
+def _of_octave(
+    octave: NDArray,
+    gradients: scale_space.LazyGradients,
+    index: int,
+    parameters: SiftParameters,
+    threads: int,
+) -> list[Found]:
     """Frames and descriptors of one octave, in parts: they follow one another."""
     extrema = detect.extrema(octave, parameters.peak_thresh, threads=threads)
     places, values = detect.refined(octave, extrema, index, parameters.peak_thresh, parameters.edge_thresh)
-    gradients = scale_space.LazyGradients(octave)
     parts = bands(len(places), BAND)
     found = [_nothing(parameters)] * len(parts)
 

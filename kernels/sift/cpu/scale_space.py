@@ -8,6 +8,7 @@ Conventions: an octave is (levels + 3, h, w) float32, level s = -1 at index 0; b
 counts.
 """
 
+import math
 from threading import Lock
 
 import numpy as np
@@ -38,13 +39,18 @@ def first_level(image: NDArray, levels: int, first_octave: int, *, threads: int 
     return smoothed
 
 
-def octave_levels(lowest: NDArray, levels: int, *, threads: int = 1) -> NDArray:
-    """All levels of an octave (levels + 3, h, w), from level -1 of (h, w)."""
-    octave = np.empty((levels + 3, *lowest.shape), np.float32)
+def octave_levels(lowest: NDArray, levels: int, *, threads: int = 1, room: NDArray | None = None) -> NDArray:
+    """All levels of an octave (levels + 3, h, w), from level -1 of (h, w); in room, flat float32, if there is some."""
+    octave = _array((levels + 3, *lowest.shape), room)
     octave[0] = lowest
     for s, taps in enumerate(level_taps(levels)):
         smooth(octave[s], taps, octave[s + 1], threads=threads)
     return octave
+
+
+def _array(shape: tuple[int, ...], room: NDArray | None) -> NDArray:
+    """A float32 array, not filled: the front of room, or a new one."""
+    return np.empty(shape, np.float32) if room is None else room[: math.prod(shape)].reshape(shape)
 
 
 def next_level(octave: NDArray) -> NDArray:
@@ -62,16 +68,22 @@ def gradients(octave: NDArray, *, threads: int = 1) -> NDArray:
 class LazyGradients:
     """The gradients of an octave, computed where and when they are needed: they are still in the cache then.
 
+    Parameters
+    ----------
+    octave : (levels + 3, h, w) float32 array
+    room : flat float32 array, optional
+        Where to keep them.
+
     Attributes
     ----------
     polar : (levels, 2, h, w) float32 array
         As of `gradients`, in the rows that have been computed.
     """
 
-    def __init__(self, octave: NDArray):
+    def __init__(self, octave: NDArray, room: NDArray | None = None):
         levels, height, width = len(octave) - 3, *octave.shape[1:]
         self._octave = octave
-        self.polar = np.empty((levels, 2, height, width), np.float32)
+        self.polar = _array((levels, 2, height, width), room)
         self._rows = max(BAND, WORTH_A_CALL // width)
         self.bands = bands(height, self._rows)
         self._locks = {(s, first): Lock() for s in range(levels) for first, _ in self.bands}
