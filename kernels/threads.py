@@ -25,6 +25,11 @@ def thread_count(threads: int | None, pixels: int) -> int:
 def run(function: Callable[..., None], tasks: Iterable[tuple[Any, ...]], threads: int) -> None:
     """Call `function(*task)` once for each task; the tasks must write to disjoint memory."""
     waiting = list(tasks)
+    threads = min(threads, len(waiting))
+    if threads < 2:
+        for task in waiting:
+            function(*task)
+        return
     queue = iter(waiting)
     faults: list[BaseException] = []
 
@@ -35,9 +40,7 @@ def run(function: Callable[..., None], tasks: Iterable[tuple[Any, ...]], threads
         except BaseException as fault:  # noqa: BLE001 - raised below, when no thread works any more
             faults.append(fault)
 
-    helpers = [
-        Thread(target=work) for _ in range(min(threads, len(waiting)) - 1)
-    ]  # a pool starts more slowly
+    helpers = [Thread(target=work) for _ in range(threads - 1)]  # a pool starts more slowly
     for helper in helpers:
         helper.start()
     work()

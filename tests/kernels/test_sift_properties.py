@@ -161,7 +161,7 @@ def test_bands_of_rows_meet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("magnif", [0.1, 3.0, 9.0])
 def test_no_gradient_is_read_before_it_is_computed(monkeypatch: pytest.MonkeyPatch, magnif: float) -> None:
-    from kernels.sift.cpu import scale_space
+    from kernels.sift.cpu import extract, scale_space
 
     class Poisoned(scale_space.LazyGradients):
         def __init__(self, octave: NDArray, room: NDArray):
@@ -170,7 +170,8 @@ def test_no_gradient_is_read_before_it_is_computed(monkeypatch: pytest.MonkeyPat
 
     gray, parameters = picture("blobs", 400, 90, "uint8", 1), kernels.SiftParameters(magnif=magnif)
     expected = kernels.sift(gray, parameters=parameters)
-    monkeypatch.setattr(scale_space, "WORTH_A_CALL", 1)  # as in a wider picture
+    monkeypatch.setattr(scale_space, "WORTH_A_CALL", 1)  # as in a larger picture
+    monkeypatch.setattr(extract, "WORTH_THREADS", 1)
     monkeypatch.setattr(scale_space, "LazyGradients", Poisoned)
     assert_same(kernels.sift(gray, parameters=parameters), expected)
 

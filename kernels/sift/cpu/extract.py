@@ -12,7 +12,7 @@ from kernels.sift.geometry import SiftParameters, octave_count, octave_length
 from kernels.threads import bands, run
 
 WORTH_THREADS = 1 << 16  # samples of an octave; a smaller one is done before all threads have begun
-BAND = 64  # keypoints that one thread orients and describes at a time
+BAND = 64  # keypoints that are oriented and described at a time, where an octave is shared or too large for the cache
 DESCRIPTOR_UNIT, LARGEST_ENTRY = np.float32(512), np.float32(255)
 
 Found = tuple[NDArray, NDArray]
@@ -67,7 +67,8 @@ def _of_octave(
     """Frames and descriptors of one octave, in parts: they follow one another."""
     extrema = detect.extrema(octave, parameters.peak_thresh, threads=threads)
     places, values = detect.refined(octave, extrema, index, parameters.peak_thresh, parameters.edge_thresh)
-    parts = bands(len(places), BAND)
+    together = threads == 1 and octave[0].size <= WORTH_THREADS
+    parts = bands(len(places), max(len(places), 1) if together else BAND)
     found = [_nothing(parameters)] * len(parts)
 
     def part(n: int, first: int, last: int) -> None:
@@ -99,7 +100,9 @@ def _of_keypoints(
     descriptors = DESCRIPTOR_UNIT * describe.descriptors(polar, places, values, angles, index, settings)
     if not parameters.float_descriptors:
         descriptors = np.minimum(descriptors, LARGEST_ENTRY).astype(np.uint8)
-    return np.column_stack([values, angles.astype(np.float32)]), descriptors
+    frames = np.empty((len(angles), 4), np.float32)
+    frames[:, :3], frames[:, 3] = values, angles
+    return frames, descriptors
 
 
 def _reach(sigma: float, magnif: float) -> int:

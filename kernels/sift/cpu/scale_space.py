@@ -121,7 +121,8 @@ def _doubled(image: NDArray) -> NDArray:
 def smooth(image: NDArray, taps: NDArray, target: NDArray, *, threads: int = 1) -> None:
     """Convolve an image (h, w) float32 with an odd number of symmetric taps along y and along x, into target."""
     radius, padding = taps.size // 2, -(taps.size - 1) % TOGETHER
-    padded = np.append(taps, np.zeros(padding, np.float32))  # a sum stays the same when 0 is added
+    padded = np.zeros(taps.size + padding, np.float32)  # a sum stays the same when 0 is added
+    padded[: taps.size] = taps
 
     def band(first: int, last: int) -> None:
         row = np.zeros(image.shape[1] + 2 * radius + padding, np.float32)
