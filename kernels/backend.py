@@ -50,8 +50,18 @@ def on_gpu(array: object) -> bool:
 
 
 def array_of(values: ArrayLike) -> Any:
-    """Values as a NumPy array, or as a CuPy array where they live on a GPU; not copied if they are an array."""
-    return device().view(values) if on_gpu(values) else np.asarray(values)
+    """Values as a NumPy array, or as a CuPy array where they live on a GPU; not copied if they are an array.
+
+    Raises
+    ------
+    ValueError
+        If some of them are masked.
+    """
+    if on_gpu(values):
+        return device().view(values)
+    if np.ma.is_masked(values):
+        raise ValueError("the array holds masked values: replace them first, for example by its filled(0)")
+    return np.asarray(values)
 
 
 def contiguous(array: Any) -> Any:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from kernels.backend import array_of, contiguous, host
 
 PIXEL_TYPES = (np.float32, np.uint8)
+SMALL = 16  # sides below which (N, H, 3) may well be a batch
 
 
 def whole_number(name: str, value: object, least: int) -> int:
@@ -66,13 +67,15 @@ def grey_batch(gray: ArrayLike) -> tuple[Any, bool]:
     TypeError
         If `gray` is neither float32 nor uint8.
     ValueError
-        If it has another rank.
+        If it has another rank, looks like a picture in colours, or is masked.
     """
     images = array_of(gray)
     if images.dtype not in PIXEL_TYPES:
         raise TypeError(f"gray has dtype {images.dtype}: it must be float32 or uint8")
     if images.ndim not in (2, 3):
         raise ValueError(f"gray has shape {images.shape}: it must be (H, W) or (N, H, W)")
+    if images.ndim == 3 and images.shape[2] in (3, 4) and min(images.shape[:2]) >= SMALL:
+        raise ValueError(f"gray has shape {images.shape}, which is a picture in colours: see `kernels.gray`")
     height, width = images.shape[-2:]
     is_batch = images.ndim == 3
     count = len(images) if is_batch else 1

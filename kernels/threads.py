@@ -5,7 +5,7 @@ another when a child process made by fork does (what a data loader with workers 
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 from typing import Any
 
 from kernels.images import whole_number
@@ -26,20 +26,33 @@ def run(function: Callable[..., None], tasks: Iterable[tuple[Any, ...]], threads
     """Call `function(*task)` once for each task; the tasks must write to disjoint memory."""
     waiting = list(tasks)
     threads = min(threads, len(waiting))
+    if threads < 2:
+        for task in waiting:
+            function(*task)
+        return
     queue = iter(waiting)
+    faults: list[BaseException] = []
 
     def work() -> None:
-        for task in queue:  # a list's iterator hands each item to one thread only
-            function(*task)
+        try:
+            for task in queue:  # a list's iterator hands each item to one thread only
+                function(*task)
+        except BaseException as fault:  # noqa: BLE001 - raised below, when no thread works any more
+            faults.append(fault)
 
-    if threads < 2:
-        work()
-        return
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(work) for _ in range(threads - 1)]
-        work()
-        for other in others:
-            other.result()
+    helpers = [Thread(target=work) for _ in range(threads - 1)]  # a pool starts more slowly
+    for helper in helpers:
+        helper.start()
+    work()
+    for helper in helpers:
+        helper.join()
+    if faults:
+        raise faults[0]
+
+
+def shares(length: int, least: int, threads: int) -> list[tuple[int, int]]:
+    """Cut `length` rows into two bands a thread, of `least` rows or more: each costs some rows of overlap."""
+    return bands(length, max(least, -(-length // (2 * threads))))
 
 
 def bands(length: int, size: int) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from kernels.backend import empty, holding, host, on_gpu
 from kernels.hog.glyphs import hog_glyphs
 from kernels.images import check_room, grey_batch, whole_number
-from kernels.threads import run, thread_count
+from kernels.threads import run, shares, thread_count
 
 __all__ = ["HOG_FLIP", "HogParameters", "hog", "hog_glyphs", "hog_shape"]
 
@@ -24,7 +24,7 @@ HOG_FLIP = np.array([*range(9, 0, -1), 0, *range(17, 9, -1), 18, *range(26, 18, 
 HOG_FLIP.setflags(write=False)
 
 Strips = tuple[NDArray, NDArray]
-BAND = 16  # rows of cells that one thread computes at a time
+LEAST_BAND = 16  # rows of cells that are worth a thread
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,8 @@ def _compute(images: NDArray, columns: Strips, rows: Strips, features: NDArray, 
     if len(images) >= threads:
         run(whole, ((n,) for n in range(len(images))), threads)
     else:
-        bands = [(n, y, min(y + BAND, height)) for n in range(len(images)) for y in range(0, height, BAND)]
+        parts = shares(height, LEAST_BAND, threads)
+        bands = [(n, *part) for n in range(len(images)) for part in parts]
         run(histograms, bands, threads)
         run(normalise, bands, threads)
     return energies

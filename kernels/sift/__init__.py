@@ -19,7 +19,6 @@ from kernels.threads import run, thread_count
 __all__ = ["Keypoints", "SiftParameters", "sift"]
 
 LARGEST = 1e15  # of a grey value: the squares of sums of a descriptor stay finite
-DESCRIPTOR_UNIT = np.float32(512)  # what a unit descriptor is multiplied by
 
 
 class Keypoints(NamedTuple):
@@ -96,24 +95,19 @@ def sift(
 
 def _of_batch(images: NDArray, parameters: SiftParameters, threads: int) -> list[Keypoints]:
     """Keypoints of each of images (N, H, W) on the CPU: threads share images or, if there are few, an image's rows."""
+    from kernels.sift.cpu.extract import Rooms, extract  # late: Numba costs a good part of a second
+
     found: list[Keypoints] = [None] * len(images)  # type: ignore[list-item]
+    _, height, width = images.shape
+    spare: list[Rooms] = []  # one for each thread, in the end
 
     def one(n: int, threads: int) -> None:
-        found[n] = _keypoints(images[n], n, parameters, threads)
+        pixels = images[n].astype(np.float32, copy=False)
+        check_range(pixels[None], LARGEST, first=n)
+        rooms = spare.pop() if spare else Rooms(height, width, parameters)
+        found[n] = Keypoints(*extract(pixels, parameters, threads, rooms))
+        spare.append(rooms)
 
     inside = 1 if len(images) >= threads else threads
     run(one, ((n, inside) for n in range(len(images))), threads if inside == 1 else 1)
     return found
-
-
-def _keypoints(image: NDArray, number: int, parameters: SiftParameters, threads: int) -> Keypoints:
-    """Keypoints of image `number` of a batch."""
-    from kernels.sift.cpu.extract import extract  # late: Numba costs a good part of a second
-
-    pixels = image.astype(np.float32, copy=False)
-    check_range(pixels[None], LARGEST, first=number)
-    frames, features = extract(pixels, parameters, threads)
-    features *= DESCRIPTOR_UNIT
-    if not parameters.float_descriptors:
-        features = np.minimum(features, np.float32(255)).astype(np.uint8)
-    return Keypoints(frames, features)

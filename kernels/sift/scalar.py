@@ -158,6 +158,24 @@ def step(offset: float, place: int, length: int) -> int:
     return 0
 
 
+def is_peak(
+    value: np.float32,
+    slope: tuple[float, float, float],
+    shift: tuple[float, float, float],
+    place: tuple[float, float, float],
+    last: tuple[int, int, int],
+    peak_thresh: float,
+) -> bool:
+    """Whether an extremum of this value, moved by a shift to a place, is still near, in the octave, and high enough.
+
+    Slope, shift and place are along x, y and s; last is the largest of each that is in the octave, s from -1 on.
+    """
+    height = np.float64(value) + 0.5 * (slope[0] * shift[0] + slope[1] * shift[1] + slope[2] * shift[2])
+    near = abs(shift[0]) < 1.5 and abs(shift[1]) < 1.5 and abs(shift[2]) < 1.5
+    inside = 0 <= place[0] <= last[0] and 0 <= place[1] <= last[1] and -1 <= place[2] <= last[2]
+    return near and inside and bool(abs(height) > peak_thresh)
+
+
 def is_corner(dxx: float, dyy: float, dxy: float, edge_thresh: float) -> bool:
     """Whether the curvatures along the two axes have one sign, and a ratio below the threshold."""
     trace = dxx + dyy
@@ -176,10 +194,23 @@ def smooth_histogram(histogram: np.ndarray) -> None:
     histogram[last] = (before + histogram[last] + first) / 3.0
 
 
-def peak_angle(i: int, before: float, here: float, after: float) -> float:
-    """Direction of the peak in bin i, from a parabola through the bin and its neighbours."""
-    shift = -0.5 * (after - before) / (after + before - 2 * here)
-    return TWO_PI * (i + shift + 0.5) / ORIENTATION_BINS
+def peaks(histogram: np.ndarray, angles: np.ndarray) -> int:
+    """Directions of a histogram's peaks that reach 80 % of the highest bin, into angles (4,); returns how many.
+
+    A direction is where a parabola through the bin and its neighbours is highest.
+    """
+    highest, count = 0.0, 0
+    for i in range(ORIENTATION_BINS):
+        highest = max(highest, histogram[i])
+    for i in range(ORIENTATION_BINS):
+        here = histogram[i]
+        before = histogram[i - 1 if i > 0 else ORIENTATION_BINS - 1]
+        after = histogram[i + 1 if i < ORIENTATION_BINS - 1 else 0]
+        if here > 0.8 * highest and here > before and here > after and count < MOST_ORIENTATIONS:
+            shift = -0.5 * (after - before) / (after + before - 2 * here)
+            angles[count] = TWO_PI * (i + shift + 0.5) / ORIENTATION_BINS
+            count += 1
+    return count
 
 
 def descriptor_radius(bin_width: float) -> int:

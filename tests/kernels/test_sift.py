@@ -31,6 +31,16 @@ SETTINGS: list[dict[str, Any]] = [
     *({"window_size": size} for size in (0.3, 1.0, 5.0)),
     {"levels": 4, "first_octave": -1, "peak_thresh": 1.0, "edge_thresh": 6.0, "magnif": 2.0},
 ]
+CHOICES = {
+    "octaves": [1, 2, 3, 9],
+    "levels": [1, 2, 3, 4, 7],
+    "first_octave": [-1, 0, 1, 2],
+    "peak_thresh": [0.0, 0.003, 0.5, 5.0],
+    "edge_thresh": [1.0, 1.5, 10.0, 100.0],
+    "norm_thresh": [-1.0, 0.0, 1.0, 300.0],
+    "magnif": [0.3, 1.0, 3.0, 12.0],
+    "window_size": [0.5, 2.0, 3.3],
+}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +86,22 @@ def test_sift_equals_vlfeat_with_other_settings(vlfeat_sift: VLFeatSift, setting
     agreement = Agreement()
     for kind, height, width in (("blobs", 120, 97), ("waves", 65, 130), ("noise", 50, 41)):
         compare(picture(kind, height, width, "uint8", 1), vlfeat_sift, agreement, **settings)
+    check(agreement)
+
+
+def test_sift_equals_vlfeat_with_settings_drawn_at_random(vlfeat_sift: VLFeatSift) -> None:
+    """Any together, on any size, also of the grey values."""
+    rng = np.random.default_rng(0)
+    agreement = Agreement()
+    for seed in range(1000):
+        settings = {name: rng.choice(choices).item() for name, choices in CHOICES.items()}
+        least = 2 ** max(settings["first_octave"], 0)
+        height, width = rng.integers(least, 100, 2)
+        gray = picture(rng.choice(list(PICTURES)), height, width, "float 0..255", seed)
+        scale, shift = rng.choice([1, 1 / 255, 100]), rng.choice([0, -128])
+        gray = ((gray + shift) * scale).astype(np.float32)
+        compare(gray, vlfeat_sift, agreement, **settings)
+    assert agreement.expected > 3000
     check(agreement)
 
 

@@ -159,6 +159,23 @@ def test_bands_of_rows_meet(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_same(kernels.sift(gray, threads=3), expected)
 
 
+@pytest.mark.parametrize("magnif", [0.1, 3.0, 9.0])
+def test_no_gradient_is_read_before_it_is_computed(monkeypatch: pytest.MonkeyPatch, magnif: float) -> None:
+    from kernels.sift.cpu import extract, scale_space
+
+    class Poisoned(scale_space.LazyGradients):
+        def __init__(self, octave: NDArray, room: NDArray):
+            super().__init__(octave, room)
+            self.polar.fill(np.nan)
+
+    gray, parameters = picture("blobs", 400, 90, "uint8", 1), kernels.SiftParameters(magnif=magnif)
+    expected = kernels.sift(gray, parameters=parameters)
+    monkeypatch.setattr(scale_space, "WORTH_A_CALL", 1)  # as in a larger picture
+    monkeypatch.setattr(extract, "WORTH_THREADS", 1)
+    monkeypatch.setattr(scale_space, "LazyGradients", Poisoned)
+    assert_same(kernels.sift(gray, parameters=parameters), expected)
+
+
 def test_threads_may_call_at_once(gray: NDArray) -> None:
     expected = kernels.sift(gray)
     with ThreadPoolExecutor(4) as pool:

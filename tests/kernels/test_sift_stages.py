@@ -62,6 +62,20 @@ def test_gradients(octaves: Octaves) -> None:
     assert compared
 
 
+def test_gradients_of_some_rows_are_those_of_all() -> None:
+    octave = np.random.default_rng(0).normal(0, 50, (5, 300, 600)).astype(np.float32)
+    lazy = scale_space.LazyGradients(octave)
+    lazy.polar.fill(np.nan)
+    lazy.compute(1, -5, 3)
+    lazy.compute(1, 250, 400)
+    done = np.isfinite(lazy.polar[1]).all(axis=(0, 2))
+    assert done[:3].all()
+    assert done[250:].all()
+    assert not done[100:190].any()
+    assert np.isnan(lazy.polar[0]).all()
+    np.testing.assert_array_equal(lazy.polar[1, :, done], scale_space.gradients(octave)[1, :, done])
+
+
 def slow_extrema(differences: NDArray, threshold: float) -> list[tuple[int, int, int]]:
     """x, y, s of what exceeds all its 26 neighbours, or is exceeded by all."""
     found = []

@@ -16,7 +16,7 @@ from kernels.sift import scalar
 from kernels.sift.geometry import first_sigma
 from kernels.threads import bands, run
 
-BAND = 64  # rows that one thread searches at a time
+BAND = 64  # rows that one of several threads searches at a time
 MOST_STEPS = 5
 WORD = 8  # bytes
 
@@ -25,6 +25,7 @@ _gradient = njit(**INLINE)(scalar.gradient)
 _hessian = njit(**INLINE)(scalar.hessian)
 _solve_3 = njit(**INNER)(scalar.solve_3)
 _step = njit(**INNER)(scalar.step)
+_is_peak = njit(**INNER)(scalar.is_peak)
 _is_corner = njit(**INNER)(scalar.is_corner)
 
 
@@ -36,11 +37,12 @@ def differences(octave: NDArray) -> NDArray:
 def extrema(octave: NDArray, peak_thresh: float = 0.0, *, threads: int = 1) -> NDArray:
     """Places of the extrema among 26 neighbours, (M, 3) int32, by s, then y, then x; not on the octave's border."""
     _, height, width = octave.shape
-    rows = bands(max(height - 2, 0), BAND)
+    size = BAND if threads > 1 else height
+    rows = bands(max(height - 2, 0), size)
     found: list[NDArray] = [np.empty((0, 3), np.int32)] * len(rows)
 
     def band(first: int, last: int) -> None:
-        found[first // BAND] = _extrema_of_rows(octave, peak_thresh, first + 1, last + 1)
+        found[first // size] = _extrema_of_rows(octave, peak_thresh, first + 1, last + 1)
 
     if width > 2:
         run(band, rows, threads)
@@ -168,6 +170,7 @@ def _refine(
 ) -> int:
     """Refine the extrema (M, 3), write the good ones to the front of places and values, return how many they are."""
     levels, height, width = octave.shape[0] - 3, octave.shape[1], octave.shape[2]
+    last = width - 1, height - 1, levels + 1
     cube = np.empty(27, np.float32)
     kept = 0
     for k in range(extrema.shape[0]):
@@ -176,19 +179,17 @@ def _refine(
         for _ in range(MOST_STEPS):
             x, y = x + step_x, y + step_y
             _cube_of_differences(octave, level + 1, y, x, cube)
-            dx, dy, ds = _gradient(cube)
+            slope = _gradient(cube)
             xx, yy, ss, xy, xs, ys = _hessian(cube)
-            shift_x, shift_y, shift_s = _solve_3(xx, xy, xs, yy, ys, ss, -dx, -dy, -ds)
-            fine_x, fine_y, fine_s = x + shift_x, y + shift_y, level + shift_s
-            step_x, step_y = _step(shift_x, x, width), _step(shift_y, y, height)
+            shift = _solve_3(xx, xy, xs, yy, ys, ss, -slope[0], -slope[1], -slope[2])
+            step_x, step_y = _step(shift[0], x, width), _step(shift[1], y, height)
             if step_x == 0 and step_y == 0:
                 break
-        height_there = cube[scalar.MIDDLE] + 0.5 * (dx * shift_x + dy * shift_y + ds * shift_s)
-        near = abs(shift_x) < 1.5 and abs(shift_y) < 1.5 and abs(shift_s) < 1.5
-        inside = 0 <= fine_x <= width - 1 and 0 <= fine_y <= height - 1 and -1 <= fine_s <= levels + 1
-        if near and inside and abs(height_there) > peak_thresh and _is_corner(xx, yy, xy, edge_thresh):
+        fine = x + shift[0], y + shift[1], level + shift[2]
+        peak = _is_peak(cube[scalar.MIDDLE], slope, shift, fine, last, peak_thresh)
+        if peak and _is_corner(xx, yy, xy, edge_thresh):
             places[kept, 0], places[kept, 1], places[kept, 2] = x, y, level
-            values[kept, 0], values[kept, 1] = fine_x * spacing, fine_y * spacing
-            values[kept, 2] = first_sigma * 2.0 ** (fine_s / levels) * spacing
+            values[kept, 0], values[kept, 1] = fine[0] * spacing, fine[1] * spacing
+            values[kept, 2] = first_sigma * 2.0 ** (fine[2] / levels) * spacing
             kept += 1
     return kept

@@ -6,15 +6,35 @@ Source: toolbox/sift/vl_sift.c (VLFeat 0.9.21): the order in which frames are fo
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.sift import scalar
 from kernels.sift.cpu import describe, detect, orient, scale_space
-from kernels.sift.geometry import SiftParameters, octave_count
+from kernels.sift.geometry import SiftParameters, octave_count, octave_length
+from kernels.threads import bands, run
 
 WORTH_THREADS = 1 << 16  # samples of an octave; a smaller one is done before all threads have begun
+BAND = 64  # keypoints that are oriented and described at a time, where an octave is shared or too large for the cache
+DESCRIPTOR_UNIT, LARGEST_ENTRY = np.float32(512), np.float32(255)
+
+Found = tuple[NDArray, NDArray]
 
 
-def extract(image: NDArray, parameters: SiftParameters, threads: int) -> tuple[NDArray, NDArray]:
-    """Frames (N, 4) float32 and descriptors (N, 128) float32 of unit length, of an image (H, W) float32."""
-    frames, features = [np.empty((0, 4), np.float32)], [np.empty((0, 128), np.float32)]
+class Rooms:
+    """Memory for the levels and gradients of the first octave, float32; further octaves, and images, use it again.
+
+    New memory is not free: the system has to fill it with zeros.
+    """
+
+    def __init__(self, height: int, width: int, parameters: SiftParameters):
+        samples = octave_length(height, parameters.first_octave) * octave_length(
+            width, parameters.first_octave
+        )
+        self.levels = np.empty((parameters.levels + 3) * samples, np.float32)
+        self.gradients = np.empty(2 * parameters.levels * samples, np.float32)
+
+
+def extract(image: NDArray, parameters: SiftParameters, threads: int, rooms: Rooms) -> Found:
+    """Frames (N, 4) float32 and descriptors (N, 128), uint8 or float32, of an image (H, W) float32."""
+    found = [_nothing(parameters)]
     first, levels = parameters.first_octave, parameters.levels
     height, width = image.shape
     count = parameters.octaves or octave_count(height, width, first)
@@ -23,26 +43,69 @@ def extract(image: NDArray, parameters: SiftParameters, threads: int) -> tuple[N
         if min(lowest.shape) < 3:  # no sample off the border, here and further up
             break
         helpful = threads if lowest.size >= WORTH_THREADS else 1
-        octave = scale_space.octave_levels(lowest, levels, threads=helpful)
-        found = _of_octave(octave, index, parameters, helpful)
-        frames.append(found[0])
-        features.append(found[1])
+        octave = scale_space.octave_levels(lowest, levels, threads=helpful, room=rooms.levels)
+        gradients = scale_space.LazyGradients(octave, rooms.gradients)
+        found += _of_octave(octave, gradients, index, parameters, helpful)
         lowest = scale_space.next_level(octave)
-    return np.concatenate(frames), np.concatenate(features)
+    frames, descriptors = zip(*found, strict=True)
+    return np.concatenate(frames), np.concatenate(descriptors)
+
+
+def _nothing(parameters: SiftParameters) -> Found:
+    """No frames, no descriptors."""
+    dtype = np.float32 if parameters.float_descriptors else np.uint8
+    return np.empty((0, 4), np.float32), np.empty((0, scalar.DESCRIPTOR_SIZE), dtype)
 
 
 def _of_octave(
-    octave: NDArray, index: int, parameters: SiftParameters, threads: int
-) -> tuple[NDArray, NDArray]:
-    """Frames and descriptors of one octave."""
+    octave: NDArray,
+    gradients: scale_space.LazyGradients,
+    index: int,
+    parameters: SiftParameters,
+    threads: int,
+) -> list[Found]:
+    """Frames and descriptors of one octave, in parts: they follow one another."""
     extrema = detect.extrema(octave, parameters.peak_thresh, threads=threads)
     places, values = detect.refined(octave, extrema, index, parameters.peak_thresh, parameters.edge_thresh)
-    if not len(places):
-        return np.empty((0, 4), np.float32), np.empty((0, 128), np.float32)
-    gradients = scale_space.gradients(octave, threads=threads)
-    angles, counts = orient.orientations(gradients, places, values, index, threads=threads)
+    together = threads == 1 and octave[0].size <= WORTH_THREADS
+    parts = bands(len(places), max(len(places), 1) if together else BAND)
+    found = [_nothing(parameters)] * len(parts)
+
+    def part(n: int, first: int, last: int) -> None:
+        found[n] = _of_keypoints(gradients, places[first:last], values[first:last], index, parameters)
+
+    run(part, ((n, *between) for n, between in enumerate(parts)), threads)
+    return found
+
+
+def _of_keypoints(
+    gradients: scale_space.LazyGradients,
+    places: NDArray,
+    values: NDArray,
+    index: int,
+    parameters: SiftParameters,
+) -> Found:
+    """Frames and descriptors of keypoints (K, 3), K 1 or more, by level."""
+    _, rows, sigmas = values.T / 2.0**index
+    reach = _reach(float(sigmas.max()), parameters.magnif)
+    for s in range(places[0, 2], places[-1, 2] + 1):
+        of_level = rows[places[:, 2] == s]
+        if len(of_level):
+            gradients.compute(s, int(of_level.min()) - reach, int(of_level.max()) + 2 + reach)
+    polar = gradients.polar
+    angles, counts = orient.orientations(polar, places, values, index)
     angles = angles[np.arange(angles.shape[1]) < counts[:, None]]  # (N,)
     places, values = np.repeat(places, counts, axis=0), np.repeat(values, counts, axis=0)
     settings = parameters.norm_thresh, parameters.magnif, parameters.window_size
-    features = describe.descriptors(gradients, places, values, angles, index, settings, threads=threads)
-    return np.column_stack([values, angles.astype(np.float32)]), features
+    descriptors = DESCRIPTOR_UNIT * describe.descriptors(polar, places, values, angles, index, settings)
+    if not parameters.float_descriptors:
+        descriptors = np.minimum(descriptors, LARGEST_ENTRY).astype(np.uint8)
+    frames = np.empty((len(angles), 4), np.float32)
+    frames[:, :3], frames[:, 3] = values, angles
+    return frames, descriptors
+
+
+def _reach(sigma: float, magnif: float) -> int:
+    """How many rows above and below the largest of some keypoints are looked at; sigma in samples of the octave."""
+    to_orient = max(int(3.0 * scalar.ORIENTATION_WINDOW * sigma), 1)
+    return max(to_orient, scalar.descriptor_radius(magnif * sigma + scalar.EPSILON))

@@ -21,7 +21,7 @@ EXP_TABLE = scalar.EXP_TABLE
 
 _fast_exp = njit(**INLINE)(scalar.fast_exp)
 _smooth_histogram = njit(**INNER)(scalar.smooth_histogram)
-_peak_angle = njit(**INNER)(scalar.peak_angle)
+_peaks = njit(**INNER)(scalar.peaks)
 
 
 def orientations(
@@ -108,21 +108,6 @@ def _gather(
         for i in range(np.uint64(length)):
             histogram[bins[0, i]] += parts[0, i]
             histogram[bins[1, i]] += parts[1, i]
-
-
-@njit(**INNER)
-def _peaks(histogram: NDArray, angles: NDArray) -> int:
-    """Directions of the peaks that reach 80 % of the highest, into angles (4,); returns how many."""
-    highest, count = 0.0, 0
-    for i in range(BINS):
-        highest = max(highest, histogram[i])
-    for i in range(BINS):
-        here = histogram[i]
-        before, after = histogram[i - 1 if i > 0 else BINS - 1], histogram[i + 1 if i < BINS - 1 else 0]
-        if here > 0.8 * highest and here > before and here > after and count < scalar.MOST_ORIENTATIONS:
-            angles[count] = _peak_angle(i, before, here, after)
-            count += 1
-    return count
 
 
 @njit(**COMPILE)

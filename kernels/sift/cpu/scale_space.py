@@ -8,6 +8,9 @@ Conventions: an octave is (levels + 3, h, w) float32, level s = -1 at index 0; b
 counts.
 """
 
+import math
+from threading import Lock
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -17,7 +20,8 @@ from kernels.sift import scalar
 from kernels.sift.geometry import base_taps, level_taps, octave_length
 from kernels.threads import bands, run
 
-BAND = 64  # rows that one thread computes at a time
+BAND = 64  # rows that one of several threads computes at a time
+WORTH_A_CALL = 1 << 15  # samples whose gradients are computed together
 TOGETHER = 4  # taps that are summed up in one pass over a row
 
 _fast_sqrt = njit(**INLINE)(scalar.fast_sqrt)
@@ -35,13 +39,18 @@ def first_level(image: NDArray, levels: int, first_octave: int, *, threads: int 
     return smoothed
 
 
-def octave_levels(lowest: NDArray, levels: int, *, threads: int = 1) -> NDArray:
-    """All levels of an octave (levels + 3, h, w), from level -1 of (h, w)."""
-    octave = np.empty((levels + 3, *lowest.shape), np.float32)
+def octave_levels(lowest: NDArray, levels: int, *, threads: int = 1, room: NDArray | None = None) -> NDArray:
+    """All levels of an octave (levels + 3, h, w), from level -1 of (h, w); in room, flat float32, if there is some."""
+    octave = _array((levels + 3, *lowest.shape), room)
     octave[0] = lowest
     for s, taps in enumerate(level_taps(levels)):
         smooth(octave[s], taps, octave[s + 1], threads=threads)
     return octave
+
+
+def _array(shape: tuple[int, ...], room: NDArray | None) -> NDArray:
+    """A float32 array, not filled: the front of room, or a new one."""
+    return np.empty(shape, np.float32) if room is None else room[: math.prod(shape)].reshape(shape)
 
 
 def next_level(octave: NDArray) -> NDArray:
@@ -51,14 +60,43 @@ def next_level(octave: NDArray) -> NDArray:
 
 def gradients(octave: NDArray, *, threads: int = 1) -> NDArray:
     """Magnitude and angle in [0, 2 pi] of the levels 0 ... levels - 1: (levels, 2, h, w), h and w 2 or more."""
-    result = np.empty((len(octave) - 3, 2, *octave.shape[1:]), np.float32)
+    lazy = LazyGradients(octave)
+    run(lazy.compute, ((s, *rows) for s in range(len(octave) - 3) for rows in lazy.bands), threads)
+    return lazy.polar
 
-    def band(s: int, first: int, last: int) -> None:
-        _polar_rows(octave[s + 1], first, last, np.empty(octave.shape[2], np.float32), result[s])
 
-    rows = bands(octave.shape[1], BAND)
-    run(band, ((s, *between) for s in range(len(result)) for between in rows), threads)
-    return result
+class LazyGradients:
+    """The gradients of an octave, computed where and when they are needed: they are still in the cache then.
+
+    Parameters
+    ----------
+    octave : (levels + 3, h, w) float32 array
+    room : flat float32 array, optional
+        Where to keep them.
+
+    Attributes
+    ----------
+    polar : (levels, 2, h, w) float32 array
+        As of `gradients`, in the rows that have been computed.
+    """
+
+    def __init__(self, octave: NDArray, room: NDArray | None = None):
+        levels, height, width = len(octave) - 3, *octave.shape[1:]
+        self._octave = octave
+        self.polar = _array((levels, 2, height, width), room)
+        self._rows = max(BAND, WORTH_A_CALL // width)
+        self.bands = bands(height, self._rows)
+        self._locks = {(s, first): Lock() for s in range(levels) for first, _ in self.bands}
+        self._done: set[tuple[int, int]] = set()
+
+    def compute(self, s: int, first: int, last: int) -> None:
+        """Compute rows first..last-1 of a level, as far as they are in the image and have not been yet."""
+        for begin, end in self.bands[max(first, 0) // self._rows : -(-last // self._rows)]:
+            with self._locks[s, begin]:
+                if (s, begin) not in self._done:
+                    across = np.empty(self.polar.shape[3], np.float32)
+                    _polar_rows(self._octave[s + 1], begin, end, across, self.polar[s])
+                    self._done.add((s, begin))
 
 
 def resampled(image: NDArray, octave: int) -> NDArray:
@@ -83,13 +121,14 @@ def _doubled(image: NDArray) -> NDArray:
 def smooth(image: NDArray, taps: NDArray, target: NDArray, *, threads: int = 1) -> None:
     """Convolve an image (h, w) float32 with an odd number of symmetric taps along y and along x, into target."""
     radius, padding = taps.size // 2, -(taps.size - 1) % TOGETHER
-    padded = np.append(taps, np.zeros(padding, np.float32))  # a sum stays the same when 0 is added
+    padded = np.zeros(taps.size + padding, np.float32)  # a sum stays the same when 0 is added
+    padded[: taps.size] = taps
 
     def band(first: int, last: int) -> None:
         row = np.zeros(image.shape[1] + 2 * radius + padding, np.float32)
         _smooth_rows(image.reshape(-1), *image.shape, padded, radius, first, last, row, target.reshape(-1))
 
-    run(band, bands(len(image), BAND), threads)
+    run(band, bands(len(image), BAND if threads > 1 else len(image)), threads)
 
 
 @njit(**INNER)

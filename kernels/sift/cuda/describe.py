@@ -49,6 +49,52 @@ def described(
 
 
 @launch.device
+def _weigh(
+    dx: float,
+    dy: float,
+    magnitude: float,
+    turn: float,
+    sine: float,
+    cosine: float,
+    bin_width: float,
+    spread: float,
+    table: Any,
+    me: int,
+    cells: Any,
+    shares: Any,
+) -> None:
+    """Put a sample, so far from the keypoint and so much turned, into entry `me` of a tile.
+
+    cells (3, 128) has its first bins along x, y and the directions; shares (4, 128) its places in them, and its weight.
+    """
+    along_x = np.float32((cosine * dx + sine * dy) / bin_width)
+    along_y = np.float32((-sine * dx + cosine * dy) / bin_width)
+    bin_x, bin_y = _floor(along_x - scalar.HALF), _floor(along_y - scalar.HALF)
+    cells[0, me], cells[1, me] = bin_x + SIDE // 2, bin_y + SIDE // 2
+    shares[0, me] = along_x - (np.float32(bin_x) + scalar.HALF)
+    shares[1, me] = along_y - (np.float32(bin_y) + scalar.HALF)
+    direction = _angle_position(_mod_2pi(np.float32(turn)))
+    cells[2, me] = _floor(direction)
+    shares[2, me] = direction - np.float32(cells[2, me])
+    window = _fast_exp(np.float64(along_x * along_x + along_y * along_y) / spread, table)
+    shares[3, me] = np.float32(window) * magnitude
+
+
+@launch.device
+def _added(mine: Any, me: int, cells: Any, shares: Any, count: int) -> Any:
+    """This thread's bin, and what the first `count` samples of a tile add to it, in their order."""
+    my_y, my_x, my_turn = me // (SIDE * TURNS), me // TURNS % SIDE, me % TURNS
+    for j in range(count):
+        right, lower = my_x - cells[0, j], my_y - cells[1, j]
+        further = (my_turn - cells[2, j]) & (TURNS - 1)
+        if 0 <= right <= 1 and 0 <= lower <= 1 and further <= 1:
+            part = shares[3, j] * abs(np.float32(1 - right) - shares[0, j])
+            part = part * abs(np.float32(1 - lower) - shares[1, j])
+            mine += part * abs(np.float32(1 - further) - shares[2, j])
+    return mine
+
+
+@launch.device
 def _normalised(mine: Any, me: int, descriptor: Any) -> Any:
     """This thread's entry, and the length of the descriptor (128,) that all threads put theirs into."""
     cuda.syncthreads()
@@ -86,11 +132,9 @@ def describe(
     shares = cuda.shared.array((4, SIZE), np.float32)
     descriptor = cuda.shared.array(SIZE, np.float32)
     me = cuda.threadIdx.x
-    k, slot = (
-        which[cuda.blockIdx.x] // scalar.MOST_ORIENTATIONS,
-        which[cuda.blockIdx.x] % scalar.MOST_ORIENTATIONS,
-    )
-    level, n, angle = places[k, 2], places[k, 3], angles[k, slot]
+    frame = which[cuda.blockIdx.x]
+    k = frame // scalar.MOST_ORIENTATIONS
+    level, n, angle = places[k, 2], places[k, 3], angles[k, frame % scalar.MOST_ORIENTATIONS]
     height, width = gradients.shape[3], gradients.shape[4]
     x, y = np.float64(values[k, 0]) / spacing, np.float64(values[k, 1]) / spacing
     sine, cosine = math.sin(angle), math.cos(angle)
@@ -102,37 +146,17 @@ def describe(
     samples = (min(centre_y + radius, height - 2) + 1 - top) * wide
     if centre_y >= height - 1:  # the reference leaves memory as it was
         samples = 0
-    my_y, my_x, my_turn = me // (SIDE * TURNS), me // TURNS % SIDE, me % TURNS
     mine = scalar.ZERO
     for start in range(0, samples, SIZE):
         i = start + me
         if i < samples:
             row, column = top + i // wide, left + i % wide
             dx, dy = np.float64(np.float32(column - x)), np.float64(np.float32(row - y))
-            along_x = np.float32((cosine * dx + sine * dy) / bin_width)
-            along_y = np.float32((-sine * dx + cosine * dy) / bin_width)
-            bin_x, bin_y = _floor(along_x - scalar.HALF), _floor(along_y - scalar.HALF)
-            cells[0, me], cells[1, me] = bin_x + SIDE // 2, bin_y + SIDE // 2
-            shares[0, me] = along_x - (np.float32(bin_x) + scalar.HALF)
-            shares[1, me] = along_y - (np.float32(bin_y) + scalar.HALF)
-            direction = _angle_position(
-                _mod_2pi(np.float32(np.float64(gradients[n, level, 1, row, column]) - angle))
-            )
-            cells[2, me] = _floor(direction)
-            shares[2, me] = direction - np.float32(cells[2, me])
-            window = _fast_exp(np.float64(along_x * along_x + along_y * along_y) / spread, table)
-            shares[3, me] = np.float32(window) * gradients[n, level, 0, row, column]
+            magnitude = gradients[n, level, 0, row, column]
+            turn = np.float64(gradients[n, level, 1, row, column]) - angle
+            _weigh(dx, dy, magnitude, turn, sine, cosine, bin_width, spread, table, me, cells, shares)
         cuda.syncthreads()
-        for j in range(min(SIZE, samples - start)):
-            right, lower, further = (
-                my_x - cells[0, j],
-                my_y - cells[1, j],
-                (my_turn - cells[2, j]) & (TURNS - 1),
-            )
-            if 0 <= right <= 1 and 0 <= lower <= 1 and further <= 1:
-                part = shares[3, j] * abs(np.float32(1 - right) - shares[0, j])
-                part = part * abs(np.float32(1 - lower) - shares[1, j])
-                mine += part * abs(np.float32(1 - further) - shares[2, j])
+        mine = _added(mine, me, cells, shares, min(SIZE, samples - start))
         cuda.syncthreads()
     mine, length = _normalised(mine, me, descriptor)
     if np.float64(mine) > scalar.CLAMP:

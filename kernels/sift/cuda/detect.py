@@ -24,6 +24,7 @@ _gradient = launch.device(scalar.gradient)
 _hessian = launch.device(scalar.hessian)
 _solve_3 = launch.device(scalar.solve_3)
 _step = launch.device(scalar.step)
+_is_peak = launch.device(scalar.is_peak)
 _is_corner = launch.device(scalar.is_corner)
 
 
@@ -126,21 +127,19 @@ def refine(
     place = extrema[k]
     n, level = place // (levels * height * width), place // (height * width) % levels
     y, x = place // width % height, place % width
+    step_x, step_y = 0, 0
     for _ in range(MOST_STEPS):
+        x, y = x + step_x, y + step_y
         _cube_of_differences(octave, n, level + 1, y, x, cube)
-        dx, dy, ds = _gradient(cube)
+        slope = _gradient(cube)
         xx, yy, ss, xy, xs, ys = _hessian(cube)
-        shift_x, shift_y, shift_s = _solve_3(xx, xy, xs, yy, ys, ss, -dx, -dy, -ds)
-        fine_x, fine_y, fine_s = x + shift_x, y + shift_y, level + shift_s
-        step_x, step_y = _step(shift_x, x, width), _step(shift_y, y, height)
+        shift = _solve_3(xx, xy, xs, yy, ys, ss, -slope[0], -slope[1], -slope[2])
+        step_x, step_y = _step(shift[0], x, width), _step(shift[1], y, height)
         if step_x == 0 and step_y == 0:
             break
-        x, y = x + step_x, y + step_y
-    height_there = np.float64(cube[scalar.MIDDLE]) + 0.5 * (dx * shift_x + dy * shift_y + ds * shift_s)
-    near = abs(shift_x) < 1.5 and abs(shift_y) < 1.5 and abs(shift_s) < 1.5
-    inside = 0 <= fine_x <= width - 1 and 0 <= fine_y <= height - 1 and -1 <= fine_s <= levels + 1
-    good = near and inside and abs(height_there) > peak_thresh and _is_corner(xx, yy, xy, edge_thresh)
-    kept[k] = 1 if good else 0
+    fine, last = (x + shift[0], y + shift[1], level + shift[2]), (width - 1, height - 1, levels + 1)
+    peak = _is_peak(cube[scalar.MIDDLE], slope, shift, fine, last, peak_thresh)
+    kept[k] = 1 if peak and _is_corner(xx, yy, xy, edge_thresh) else 0
     places[k, 0], places[k, 1], places[k, 2], places[k, 3] = x, y, level, n
-    values[k, 0], values[k, 1] = fine_x * spacing, fine_y * spacing
-    values[k, 2] = first_sigma * 2.0 ** (fine_s / levels) * spacing
+    values[k, 0], values[k, 1] = fine[0] * spacing, fine[1] * spacing
+    values[k, 2] = first_sigma * 2.0 ** (fine[2] / levels) * spacing

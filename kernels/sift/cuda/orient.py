@@ -19,7 +19,7 @@ MOST = scalar.MOST_ORIENTATIONS
 _fast_exp = launch.device(scalar.fast_exp)
 _floor = launch.device(scalar.floor)
 _smooth_histogram = launch.device(scalar.smooth_histogram)
-_peak_angle = launch.device(scalar.peak_angle)
+_peaks = launch.device(scalar.peaks)
 
 
 def orientations(gradients: Any, places: Any, values: Any, index: int) -> tuple[Any, Any]:
@@ -38,22 +38,6 @@ def orientations(gradients: Any, places: Any, values: Any, index: int) -> tuple[
         orient, (count,), (TILE,), gradients, places, values, np.float64(2.0**index), table, angles, found
     )
     return angles, np.flatnonzero(found)
-
-
-@launch.device
-def _peaks(histogram: Any, angles: Any, found: Any) -> None:
-    """Directions of the peaks that reach 80 % of the highest, into angles (4,); found (4,) tells which are set."""
-    highest, count = 0.0, 0
-    for i in range(BINS):
-        highest = max(highest, histogram[i])
-    for i in range(BINS):
-        here = histogram[i]
-        before, after = histogram[i - 1 if i > 0 else BINS - 1], histogram[i + 1 if i < BINS - 1 else 0]
-        if here > 0.8 * highest and here > before and here > after and count < MOST:
-            angles[count] = _peak_angle(i, before, here, after)
-            count += 1
-    for i in range(MOST):
-        found[i] = 1 if i < count else 0
 
 
 @launch.kernel
@@ -111,4 +95,6 @@ def orient(
     if me == 0:
         for _ in range(scalar.SMOOTHINGS):
             _smooth_histogram(histogram)
-        _peaks(histogram, angles[k], found[k])
+        count = _peaks(histogram, angles[k])
+        for i in range(MOST):
+            found[k, i] = 1 if i < count else 0
