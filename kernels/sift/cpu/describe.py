@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 
 from kernels.compiling import COMPILE, INLINE, INNER
 from kernels.sift import scalar
-from kernels.threads import bands, run
 
-BAND = 32  # keypoints that one thread describes at a time
 LIST = 256  # samples that are shared out at a time
 GRID = 8  # spatial bins along a side, four of them to spare
 NEXT_X, NEXT_Y = np.uint64(scalar.ANGLE_BINS), np.uint64(GRID * scalar.ANGLE_BINS)
@@ -43,26 +41,32 @@ def descriptors(
     gradients: NDArray,
     places: NDArray,
     values: NDArray,
+    owners: NDArray,
     angles: NDArray,
     index: int,
     settings: tuple[float, float, float],
     *,
-    threads: int = 1,
+    unit: float = 1.0,
+    largest: float = math.inf,
 ) -> NDArray:
-    """Descriptors (K, 128) float32 of unit length of the keypoints (K, 3) of octave `index`, one angle (K,) for each.
+    """Descriptors (N, 128) float32 of length `unit` of keypoints (K, 3) of octave `index`, by owners and angles (N,).
 
-    settings are norm_thresh, magnif and window_size. A keypoint that is rounded to the last row has none: zeros.
+    settings are norm_thresh, magnif and window_size; entries above `largest` become it. A keypoint that is rounded to
+    the last row has none: zeros.
     """
-    result = np.empty((len(places), scalar.DESCRIPTOR_SIZE), np.float32)
+    result = np.empty((len(owners), scalar.DESCRIPTOR_SIZE), np.float32)
     norm_thresh, magnif, window_size = settings
-
-    def band(first: int, last: int) -> None:
-        room = LIST + gradients.shape[3]
-        samples, cells = np.empty((9, room), np.float32), np.empty((2, room), np.uint32)
-        numbers = 2.0**index, norm_thresh, magnif, float(np.float32(window_size))
-        _describe(gradients, places, values, angles, *numbers, first, last, samples, cells, result)
-
-    run(band, bands(len(places), BAND), threads)
+    room = LIST + gradients.shape[3]
+    samples, cells = np.empty((9, room), np.float32), np.empty((2, room), np.uint32)
+    numbers = (
+        2.0**index,
+        norm_thresh,
+        magnif,
+        float(np.float32(window_size)),
+        np.float32(unit),
+        np.float32(largest),
+    )
+    _describe(gradients, places, values, owners, angles, *numbers, samples, cells, result)
     return result
 
 
@@ -215,31 +219,32 @@ def _describe(
     gradients: NDArray,
     places: NDArray,
     values: NDArray,
+    owners: NDArray,
     angles: NDArray,
     spacing: float,
     norm_thresh: float,
     magnif: float,
     window_size: float,
-    first: int,
-    last: int,
+    unit: np.float32,
+    largest: np.float32,
     samples: NDArray,
     cells: NDArray,
     descriptors: NDArray,
 ) -> None:
-    """Descriptors of the keypoints first..last-1; samples (9, n) and cells (2, n) are room for the list."""
+    """Descriptors of keypoints; samples (9, n) and cells (2, n) are room for the list."""
     histogram = np.empty(GRID * GRID * scalar.ANGLE_BINS, np.float32)
     per_spread = 1 / (
         2.0 * window_size * window_size
     )  # exact where window_size is a power of two, as by default
     side = scalar.SPATIAL_BINS
-    for k in range(first, last):
-        descriptor = descriptors[k]
+    for n in range(owners.shape[0]):
+        k, descriptor = owners[n], descriptors[n]
         x, y, sigma = values[k, 0] / spacing, values[k, 1] / spacing, values[k, 2] / spacing
         exists = int(y + 0.5) < gradients.shape[2] - 1  # differs from VLFeat: it leaves the memory as it was
         if exists:
             bin_width = magnif * sigma + scalar.EPSILON
             _gather(
-                gradients, places[k, 2], x, y, bin_width, angles[k], per_spread, samples, cells, histogram
+                gradients, places[k, 2], x, y, bin_width, angles[n], per_spread, samples, cells, histogram
             )
             for i in range(scalar.DESCRIPTOR_SIZE):
                 bin_y, rest = divmod(i, side * scalar.ANGLE_BINS)
@@ -251,3 +256,5 @@ def _describe(
             descriptor[i] = min(descriptor[i], scalar.CLAMP_F) if exists else scalar.ZERO
         if exists:
             _normalise(descriptor)
+            for i in range(scalar.DESCRIPTOR_SIZE):
+                descriptor[i] = min(unit * descriptor[i], largest)

@@ -46,7 +46,7 @@ def extrema(octave: NDArray, peak_thresh: float = 0.0, *, threads: int = 1) -> N
 
     if width > 2:
         run(band, rows, threads)
-    places = np.concatenate([np.empty((0, 3), np.int32), *found])
+    places = found[0] if len(found) == 1 else np.concatenate([np.empty((0, 3), np.int32), *found])
     return places[np.argsort(places[:, 2], kind="stable")]
 
 

@@ -3,6 +3,8 @@
 Source: toolbox/sift/vl_sift.c (VLFeat 0.9.21): the order in which frames are found.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,7 @@ from kernels.threads import bands, run
 
 WORTH_THREADS = 1 << 16  # samples of an octave; a smaller one is done before all threads have begun
 BAND = 64  # keypoints that are oriented and described at a time, where an octave is shared or too large for the cache
-DESCRIPTOR_UNIT, LARGEST_ENTRY = np.float32(512), np.float32(255)
+DESCRIPTOR_UNIT, LARGEST_ENTRY = 512.0, 255.0  # of a descriptor of bytes
 
 Found = tuple[NDArray, NDArray]
 
@@ -28,8 +30,9 @@ class Rooms:
         samples = octave_length(height, parameters.first_octave) * octave_length(
             width, parameters.first_octave
         )
-        self.levels = np.empty((parameters.levels + 3) * samples, np.float32)
-        self.gradients = np.empty(2 * parameters.levels * samples, np.float32)
+        levels, gradients = (parameters.levels + 3) * samples, 2 * parameters.levels * samples
+        together = np.empty(levels + gradients, np.float32)  # in one piece, which malloc is likelier to keep
+        self.levels, self.gradients = together[:levels], together[levels:]
 
 
 def extract(image: NDArray, parameters: SiftParameters, threads: int, rooms: Rooms) -> Found:
@@ -86,22 +89,27 @@ def _of_keypoints(
     parameters: SiftParameters,
 ) -> Found:
     """Frames and descriptors of keypoints (K, 3), K 1 or more, by level."""
-    _, rows, sigmas = values.T / 2.0**index
-    reach = _reach(float(sigmas.max()), parameters.magnif)
-    for s in range(places[0, 2], places[-1, 2] + 1):
-        of_level = rows[places[:, 2] == s]
-        if len(of_level):
-            gradients.compute(s, int(of_level.min()) - reach, int(of_level.max()) + 2 + reach)
-    polar = gradients.polar
-    angles, counts = orient.orientations(polar, places, values, index)
-    angles = angles[np.arange(angles.shape[1]) < counts[:, None]]  # (N,)
-    places, values = np.repeat(places, counts, axis=0), np.repeat(values, counts, axis=0)
-    settings = parameters.norm_thresh, parameters.magnif, parameters.window_size
-    descriptors = DESCRIPTOR_UNIT * describe.descriptors(polar, places, values, angles, index, settings)
+    levels, (_, rows, sigmas) = places[:, 2], values.T / 2.0**index
+    reach, present = _reach(float(sigmas.max()), parameters.magnif), sorted(set(levels.tolist()))
+    starts = np.searchsorted(levels, present)
+    first, last = np.minimum.reduceat(rows, starts).astype(int), np.maximum.reduceat(rows, starts).astype(int)
+    gradients.compute(*zip(present, (first - reach).tolist(), (last + 2 + reach).tolist(), strict=True))
+    owners, angles = orient.orientations(gradients.polar, places, values, index)
+    descriptors = describe.descriptors(
+        gradients.polar,
+        places,
+        values,
+        owners,
+        angles,
+        index,
+        (parameters.norm_thresh, parameters.magnif, parameters.window_size),
+        unit=DESCRIPTOR_UNIT,
+        largest=math.inf if parameters.float_descriptors else LARGEST_ENTRY,
+    )
     if not parameters.float_descriptors:
-        descriptors = np.minimum(descriptors, LARGEST_ENTRY).astype(np.uint8)
+        descriptors = descriptors.astype(np.uint8)
     frames = np.empty((len(angles), 4), np.float32)
-    frames[:, :3], frames[:, 3] = values, angles
+    frames[:, :3], frames[:, 3] = values[owners], angles
     return frames, descriptors
 
 

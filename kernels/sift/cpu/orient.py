@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from kernels.compiling import COMPILE, INLINE, INNER
 from kernels.sift import scalar
-from kernels.threads import bands, run
 
-BAND = 64  # keypoints that one thread orients at a time
 BINS = scalar.ORIENTATION_BINS
 SLACK = 1e-3  # pixels that the circle may be off
 EXP_TABLE = scalar.EXP_TABLE
@@ -24,27 +22,21 @@ _smooth_histogram = njit(**INNER)(scalar.smooth_histogram)
 _peaks = njit(**INNER)(scalar.peaks)
 
 
-def orientations(
-    gradients: NDArray, places: NDArray, values: NDArray, index: int, *, threads: int = 1
-) -> tuple[NDArray, NDArray]:
-    """Directions of the keypoints (K, 3) of octave `index`.
+def orientations(gradients: NDArray, places: NDArray, values: NDArray, index: int) -> tuple[NDArray, NDArray]:
+    """Directions of the keypoints (K, 3) of octave `index`, up to four for each.
 
     Returns
     -------
-    angles : (K, 4) float64 array
-        In [0, 2 pi), in the order of the histogram's bins; only so many as found are set.
-    counts : (K,) int32 array
-        How many: 0 to 4.
+    owners : (N,) int32 array
+        Whose, in order.
+    angles : (N,) float64 array
+        In [0, 2 pi), for each keypoint in the order of the histogram's bins.
     """
-    angles, counts = np.zeros((len(places), scalar.MOST_ORIENTATIONS)), np.zeros(len(places), np.int32)
-
-    def band(first: int, last: int) -> None:
-        width = gradients.shape[3]
-        bins, parts = np.empty((2, width), np.uint32), np.empty((2, width))
-        _orient(gradients, places, values, 2.0**index, first, last, bins, parts, angles, counts)
-
-    run(band, bands(len(places), BAND), threads)
-    return angles, counts
+    width, most = gradients.shape[3], scalar.MOST_ORIENTATIONS * len(places)
+    bins, parts = np.empty((2, width), np.uint32), np.empty((2, width))
+    owners, angles = np.empty(most, np.int32), np.empty(most)
+    count = _orient(gradients, places, values, 2.0**index, bins, parts, owners, angles)
+    return owners[:count], angles[:count]
 
 
 @njit(**INNER)
@@ -116,18 +108,20 @@ def _orient(
     places: NDArray,
     values: NDArray,
     spacing: float,
-    first: int,
-    last: int,
     bins: NDArray,
     parts: NDArray,
+    owners: NDArray,
     angles: NDArray,
-    counts: NDArray,
-) -> None:
-    """Directions of the keypoints first..last-1; bins (2, w) and parts (2, w) are room for the samples of a row."""
+) -> int:
+    """Directions of keypoints, returns how many; bins (2, w) and parts (2, w) are room for the samples of a row."""
     histogram = np.empty(BINS, np.float64)
-    for k in range(first, last):
+    count = 0
+    for k in range(places.shape[0]):
         x, y, sigma = values[k, 0] / spacing, values[k, 1] / spacing, values[k, 2] / spacing
         _gather(gradients, places[k, 2], x, y, sigma, bins, parts, histogram)
         for _ in range(scalar.SMOOTHINGS):
             _smooth_histogram(histogram)
-        counts[k] = _peaks(histogram, angles[k])
+        for _ in range(_peaks(histogram, angles[count:])):
+            owners[count] = k
+            count += 1
+    return count

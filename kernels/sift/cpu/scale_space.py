@@ -9,6 +9,8 @@ counts.
 """
 
 import math
+from contextlib import ExitStack
+from functools import lru_cache
 from threading import Lock
 
 import numpy as np
@@ -35,7 +37,7 @@ def first_level(image: NDArray, levels: int, first_octave: int, *, threads: int 
     if taps is None:
         return base
     smoothed = np.empty_like(base)
-    smooth(base, taps, smoothed, threads=threads)
+    smooth(base, _together((taps,)), smoothed[None], threads=threads)
     return smoothed
 
 
@@ -43,8 +45,7 @@ def octave_levels(lowest: NDArray, levels: int, *, threads: int = 1, room: NDArr
     """All levels of an octave (levels + 3, h, w), from level -1 of (h, w); in room, flat float32, if there is some."""
     octave = _array((levels + 3, *lowest.shape), room)
     octave[0] = lowest
-    for s, taps in enumerate(level_taps(levels)):
-        smooth(octave[s], taps, octave[s + 1], threads=threads)
+    smooth(octave[0], _level_filters(levels), octave[1:], threads=threads)
     return octave
 
 
@@ -61,7 +62,7 @@ def next_level(octave: NDArray) -> NDArray:
 def gradients(octave: NDArray, *, threads: int = 1) -> NDArray:
     """Magnitude and angle in [0, 2 pi] of the levels 0 ... levels - 1: (levels, 2, h, w), h and w 2 or more."""
     lazy = LazyGradients(octave)
-    run(lazy.compute, ((s, *rows) for s in range(len(octave) - 3) for rows in lazy.bands), threads)
+    run(lazy.compute, (((s, *rows),) for s in range(len(octave) - 3) for rows in lazy.bands), threads)
     return lazy.polar
 
 
@@ -87,16 +88,26 @@ class LazyGradients:
         self._rows = max(BAND, WORTH_A_CALL // width)
         self.bands = bands(height, self._rows)
         self._locks = {(s, first): Lock() for s in range(levels) for first, _ in self.bands}
-        self._done: set[tuple[int, int]] = set()
+        self._done: set[tuple[int, int, int]] = set()
 
-    def compute(self, s: int, first: int, last: int) -> None:
-        """Compute rows first..last-1 of a level, as far as they are in the image and have not been yet."""
-        for begin, end in self.bands[max(first, 0) // self._rows : -(-last // self._rows)]:
-            with self._locks[s, begin]:
-                if (s, begin) not in self._done:
-                    across = np.empty(self.polar.shape[3], np.float32)
-                    _polar_rows(self._octave[s + 1], begin, end, across, self.polar[s])
-                    self._done.add((s, begin))
+    def compute(self, *wanted: tuple[int, int, int]) -> None:
+        """Compute rows first..last-1 of level s, as far as they are in the image and have not been yet.
+
+        Each of wanted is s, first, last, by s: so threads that wait for one another do not do so in a circle.
+        """
+        parts = [
+            (s, *band)
+            for s, first, last in wanted
+            for band in self.bands[max(first, 0) // self._rows : -(-last // self._rows)]
+        ]
+        with ExitStack() as locked:
+            for s, begin, _ in parts:
+                locked.enter_context(self._locks[s, begin])
+            missing = [part for part in parts if part not in self._done]
+            if missing:
+                across = np.empty(self.polar.shape[3], np.float32)
+                _polar_rows(self._octave, np.array(missing), across, self.polar)
+                self._done.update(missing)
 
 
 def resampled(image: NDArray, octave: int) -> NDArray:
@@ -118,17 +129,43 @@ def _doubled(image: NDArray) -> NDArray:
     return doubled
 
 
-def smooth(image: NDArray, taps: NDArray, target: NDArray, *, threads: int = 1) -> None:
-    """Convolve an image (h, w) float32 with an odd number of symmetric taps along y and along x, into target."""
-    radius, padding = taps.size // 2, -(taps.size - 1) % TOGETHER
-    padded = np.zeros(taps.size + padding, np.float32)  # a sum stays the same when 0 is added
-    padded[: taps.size] = taps
+Filters = tuple[
+    NDArray, NDArray
+]  # (n, most) float32; (n, 2) int64: each one's radius, and its taps with some zeros
 
-    def band(first: int, last: int) -> None:
-        row = np.zeros(image.shape[1] + 2 * radius + padding, np.float32)
-        _smooth_rows(image.reshape(-1), *image.shape, padded, radius, first, last, row, target.reshape(-1))
 
-    run(band, bands(len(image), BAND if threads > 1 else len(image)), threads)
+def smooth(image: NDArray, filters: Filters, targets: NDArray, *, threads: int = 1) -> None:
+    """Convolve an image (h, w) float32 with filter after filter, along y and along x, into targets (n, h, w)."""
+    taps, sizes = filters
+    height, width = image.shape
+
+    def band(s: int, end: int, first: int, last: int) -> None:
+        source, row = targets[s - 1] if s else image, np.zeros(width + taps.shape[1], np.float32)
+        some = taps[s:end], sizes[s:end]
+        _smooth_rows(
+            source.reshape(-1), height, width, *some, first, last, row, targets[s:end].reshape(end - s, -1)
+        )
+
+    if threads == 1:
+        band(0, len(targets), 0, height)
+        return
+    for s in range(len(targets)):
+        run(band, ((s, s + 1, *rows) for rows in bands(height, BAND)), threads)
+
+
+@lru_cache(maxsize=64)
+def _level_filters(levels: int) -> Filters:
+    """What makes the levels 0 ... levels + 1, each from the one before."""
+    return _together(level_taps(levels))
+
+
+def _together(filters: tuple[NDArray, ...]) -> Filters:
+    """Filters of odd lengths side by side, with zeros behind them for whole passes: no sum changes when 0 is added."""
+    sizes = np.array([(taps.size // 2, taps.size + -(taps.size - 1) % TOGETHER) for taps in filters])
+    together = np.zeros((len(filters), sizes[:, 1].max()), np.float32)
+    for row, taps in zip(together, filters, strict=True):
+        row[: taps.size] = taps
+    return together, sizes
 
 
 @njit(**INNER)
@@ -159,35 +196,44 @@ def _smooth_rows(
     height: int,
     width: int,
     taps: NDArray,
-    radius: int,
+    sizes: NDArray,
     first: int,
     last: int,
     row: NDArray,
-    target: NDArray,
+    targets: NDArray,
 ) -> None:
-    """Rows first..last-1 of a flat image, smoothed along y into row, which has room on both sides, then along x."""
+    """Rows first..last-1 of a flat image, smoothed along y into row, which has room on both sides, then along x.
+
+    With several filters, each is applied to the result of the one before, of which all rows are needed.
+    """
     start, step = np.int64(0), np.int64(1)  # not literals, for which _weigh would be compiled once more
-    for y in range(first, last):
-        _weigh(image, y - radius, height - 1, width, taps, row, radius, width)
-        left, right = row[radius], row[radius + width - 1]
-        for x in range(radius):
-            row[x] = left
-            row[radius + width + x] = right
-        _weigh(row, start, taps.size, step, taps, target, y * width, width)
+    for s in range(targets.shape[0]):
+        radius, weights, target = sizes[s, 0], taps[s, : sizes[s, 1]], targets[s]
+        for y in range(first, last):
+            _weigh(image, y - radius, height - 1, width, weights, row, radius, width)
+            left, right = row[radius], row[radius + width - 1]
+            for x in range(radius):
+                row[x] = left
+                row[radius + width + x] = right
+            _weigh(row, start, weights.size, step, weights, target, y * width, width)
+        image = target
 
 
 @njit(**COMPILE)
-def _polar_rows(level: NDArray, first: int, last: int, across: NDArray, polar: NDArray) -> None:
-    """Gradients of the rows first..last-1 of a level (h, w) into polar (2, h, w); across is room for one row."""
-    height, width = level.shape
-    for y in range(first, last):
-        row, above, below = level[y], level[max(y - 1, 0)], level[min(y + 1, height - 1)]
-        magnitudes, angles = polar[0, y], polar[1, y]
-        for x in range(1, width - 1):
-            across[x] = scalar.HALF * (row[x + 1] - row[x - 1])
-        across[0], across[width - 1] = row[1] - row[0], row[width - 1] - row[width - 2]
-        half = scalar.HALF if 0 < y < height - 1 else scalar.ONE
-        for x in range(width):  # runs in vector lanes
-            dx, dy = across[x], half * (below[x] - above[x])
-            magnitudes[x] = _fast_sqrt(dx * dx + dy * dy)
-            angles[x] = _mod_2pi(np.float32(_fast_atan2(dy, dx) + scalar.TWO_PI))
+def _polar_rows(octave: NDArray, bands: NDArray, across: NDArray, polar: NDArray) -> None:
+    """Gradients of bands (n, 3) of an octave: s and rows first..last-1; across is room for one row."""
+    height, width = octave.shape[1], octave.shape[2]
+    for band in range(bands.shape[0]):
+        s, first, last = bands[band, 0], bands[band, 1], bands[band, 2]
+        level, magnitude_and_angle = octave[s + 1], polar[s]
+        for y in range(first, last):
+            row, above, below = level[y], level[max(y - 1, 0)], level[min(y + 1, height - 1)]
+            magnitudes, angles = magnitude_and_angle[0, y], magnitude_and_angle[1, y]
+            for x in range(1, width - 1):
+                across[x] = scalar.HALF * (row[x + 1] - row[x - 1])
+            across[0], across[width - 1] = row[1] - row[0], row[width - 1] - row[width - 2]
+            half = scalar.HALF if 0 < y < height - 1 else scalar.ONE
+            for x in range(width):  # runs in vector lanes
+                dx, dy = across[x], half * (below[x] - above[x])
+                magnitudes[x] = _fast_sqrt(dx * dx + dy * dy)
+                angles[x] = _mod_2pi(np.float32(_fast_atan2(dy, dx) + scalar.TWO_PI))
