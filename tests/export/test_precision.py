@@ -39,13 +39,13 @@ def exported(fc6: tuple[Decoder, Representation], path: Path, options: ExportOpt
 
 
 def test_quantised_weights_are_the_nearest_of_255() -> None:
-    weights = np.random.default_rng(0).standard_normal((5, 600)).astype(np.float32)
+    weights = np.random.default_rng(0).standard_normal((5, 2500)).astype(np.float32)
     weights[1] = 0
     numbers, scales = quantise(weights)
-    assert (numbers.shape, scales.shape) == ((5, 3, 256), (5, 3))
-    restored = ((numbers.astype(np.float32) - 128) * scales[..., None]).reshape(5, 768)
-    assert np.abs(restored[:, :600] - weights).max() <= scales.max() / 2 * 1.001
-    assert not restored[:, 600:].any()
+    assert (numbers.shape, scales.shape) == ((5, 3, 1024), (5, 3))
+    restored = ((numbers.astype(np.float32) - 128) * scales[..., None]).reshape(5, 3072)
+    assert np.abs(restored[:, :2500] - weights).max() <= scales.max() / 2 * 1.001
+    assert not restored[:, 2500:].any()
     assert not restored[1].any()
 
 
