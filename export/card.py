@@ -40,7 +40,7 @@ def read_card(model: ModelFile, source: str) -> dict[str, Any]:
 
     Raises
     ------
-    ValueError : if there is none, it lacks something, or the file was sealed and its seal is gone.
+    ValueError : if there is none, it lacks something, or the file has no seal.
     """
     text = model.metadata.get(CARD_FIELD)
     if text is None:
@@ -55,7 +55,7 @@ def read_card(model: ModelFile, source: str) -> dict[str, Any]:
         ) from error
     if lacks := _lacks(card):
         raise ValueError(f"{source}: the card lacks {lacks}; export it again")
-    if card.get("sealed") and not model.sealed:
+    if not model.sealed:
         raise ValueError(f"{source}: its seal is gone, so it was cut short or edited; take another copy")
     return card
 

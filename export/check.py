@@ -27,7 +27,7 @@ def check(path: Path) -> dict[str, Any]:
 
     Returns
     -------
-    JSON values: ``file``, ``bytes``, ``sha256``, ``sealed``, ``operators`` (name -> count), ``parameters``, ``takes``,
+    JSON values: ``file``, ``bytes``, ``sha256``, ``operators`` (name -> count), ``parameters``, ``takes``,
     ``provider``, ``largest_difference`` and ``allowed_difference`` in ``unit``, ``passed`` and ``card``; of an
     autoencoder ``encoder``, the file beside it, whose hash is the card's.
 
@@ -47,7 +47,6 @@ def check(path: Path) -> dict[str, Any]:
         "file": str(path),
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
-        "sealed": model.sealed,
         "operators": model.operators,
         "parameters": model.parameters,
         "takes": opened.takes,
@@ -103,15 +102,10 @@ def describe(found: dict[str, Any]) -> list[str]:
     exported = card["export"]
     kind = card.get("kind", "decoder")
     operators = ", ".join(f"{count} {name}" for name, count in sorted(found["operators"].items()))
-    seal = (
-        "sealed: every byte is as it was written"
-        if found["sealed"]
-        else "not sealed (written by version 0.1)"
-    )
     verdict = "still gives" if found["passed"] else "NO LONGER GIVES"
     lines = [
         f"{found['file']}: {found['bytes']} bytes, SHA-256 {found['sha256']}",
-        seal,
+        "sealed: every byte is as it was written",
         f"{kind} of {card['representation']}, shape {card['feature_shape']}; it takes {found['takes']}",
         f"{found['parameters']} parameters in {exported['precision']}; operators: {operators}",
     ]

@@ -56,7 +56,6 @@ def export_net(
     onnx.checker.check_model(model, full_check=True)
     card: dict[str, Any] = {
         "kind": "net",
-        "sealed": True,
         "representation": blob,
         "net": net.spec.name,
         "origin": dict(origin),

@@ -95,11 +95,7 @@ def export_decoder(
     model = precision.rewrite(graph.write(subject))
     onnx.checker.check_model(model, full_check=True)
     answers = _answers(graph, subject)
-    card = (
-        card
-        | graph.facts(subject)
-        | {"kind": options.kind, "sealed": True, "weights_sha256": weights_hash(decoder)}
-    )
+    card = card | graph.facts(subject) | {"kind": options.kind, "weights_sha256": weights_hash(decoder)}
     is_pair = options.kind == "decoder" and bool(card.get("autoencoder"))
     precision_text = options.precision + (" with an fp16 encoder" if is_pair else "")
     card["export"] = {
