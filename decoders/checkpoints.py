@@ -22,7 +22,6 @@ from decoders.config import FREE_ON_RESUME, TrainConfig, learning_rate
 from decoders.model import Decoder
 from decoders.representations import Representation, representation
 from decoders.rows import DecoderSpec
-from decoders.specs import DECODERS
 from decoders.stored import copy_tensors, read_json, read_tensors, write_json
 
 ENCODER = "encoder."  # prefix of an autoencoder's own encoder in model.safetensors
@@ -94,12 +93,7 @@ def read_config(folder: Path) -> tuple[TrainConfig, Origin]:
     value, source = read_json(folder / CONFIG), str(folder / CONFIG)
     made_from = {field.name: value.pop(field.name, None) for field in dataclasses.fields(Origin)}
     config = TrainConfig.from_json(value, source)
-    if (
-        made_from["decoder"] is None and config.representation in DECODERS
-    ):  # written before tables were stored
-        spec = DECODERS[config.representation].scaled(config.width)
-    else:
-        spec = DecoderSpec.from_json(made_from["decoder"], f"{source}, field decoder")
+    spec = DecoderSpec.from_json(made_from["decoder"], f"{source}, field decoder")
     return config, Origin(**made_from | {"decoder": spec})
 
 
