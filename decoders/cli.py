@@ -400,9 +400,9 @@ def _demonstrate_on_the_web(models: Mapping[str, Model], out: Path, runtime: str
         for name, model in models.items()
     ]
     left_out = write_site(entries, list_images([PICTURES]), read_runtime(runtime), out)
-    absent = {line.split(": ")[0] for line in left_out}
-    shown = [name for name in models if name not in absent]
-    return {"page": str((out / "index.html").resolve()), "models": shown, "left_out": left_out}
+    shown = [name for name in models if name not in left_out]
+    page = str((out / "index.html").resolve())
+    return {"page": page, "models": shown, "left_out": list(left_out.values())}
 
 
 main.add_command(experiment)

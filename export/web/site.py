@@ -47,7 +47,7 @@ class WebModel:
 
 def write_site(
     models: Sequence[WebModel], pictures: Sequence[ImageFile], runtime: Mapping[str, bytes], out: Path
-) -> list[str]:
+) -> dict[str, str]:
     """Write the page as ``out/index.html`` and what it needs beside it.
 
     Parameters
@@ -58,8 +58,8 @@ def write_site(
 
     Returns
     -------
-    One line for each model that is left out, naming it and saying why: browsers cannot run it, or it is an autoencoder,
-    whose encoder would be one more net on the page.
+    By name, a line for each model that is left out, naming it and saying why: browsers cannot run it, or it is an
+    autoencoder, whose encoder would be one more net on the page.
 
     Raises
     ------
@@ -67,19 +67,19 @@ def write_site(
     OSError : if the folder cannot be written.
     """
     sharing: dict[str, list[WebModel]] = {}
-    left_out = []
+    left_out: dict[str, str] = {}
     for model in sorted(models, key=_rank):
         if model.card.get("autoencoder"):
-            left_out.append(
+            left_out[model.name] = (
                 f"{model.name}: not on the page: an autoencoder, whose encoder is a net of its own"
             )
             continue
         try:
             sharing.setdefault(encoder_name(model.representation), []).append(model)
         except ValueError as error:
-            left_out.append(f"{model.name}: not on the page: {error}")
+            left_out[model.name] = f"{model.name}: not on the page: {error}"
     if not sharing:
-        raise ValueError(f"no decoder for the page; {'; '.join(left_out) or 'none is given'}")
+        raise ValueError(f"no decoder for the page; {'; '.join(left_out.values()) or 'none is given'}")
     data = out / "data"
     data.mkdir(parents=True, exist_ok=True)
     read = [file.read() for file in pictures]

@@ -70,7 +70,7 @@ def page(models: dict[str, WebModel], tmp_path_factory: pytest.TempPathFactory) 
     from tests.export.browser import Page, start
 
     folder = tmp_path_factory.mktemp("page")
-    assert write_site(list(models.values()), list_images([PICTURES]), read_runtime(), folder) == []
+    assert write_site(list(models.values()), list_images([PICTURES]), read_runtime(), folder) == {}
     browser = start(chromium, driver, tmp_path_factory.mktemp("profile"))
     try:
         yield Page(browser, folder / "index.html")

@@ -23,8 +23,9 @@ def test_representations_without_a_graph_are_left_out(small: Path, tmp_path: Pat
     hog = WebModel("hog", small, representation("hog"), export.load(small).card)
     sift = WebModel("sift", hog.path, representation("sift"), hog.card)
     empty = dict.fromkeys(FILES, b"")
-    (line,) = write_site([sift, hog], list_images([PICTURES])[:1], empty, tmp_path)
-    assert line.startswith("sift: not on the page: sift is not computed by a graph")
+    left_out = write_site([sift, hog], list_images([PICTURES])[:1], empty, tmp_path)
+    assert list(left_out) == ["sift"]
+    assert left_out["sift"].startswith("sift: not on the page: sift is not computed by a graph")
     assert (tmp_path / "data" / "hog-decoder.js").is_file()
     with pytest.raises(ValueError, match="no decoder for the page; sift"):
         write_site([sift], [], empty, tmp_path)
