@@ -35,7 +35,7 @@ def write_decoder(graph: GraphWriter, decoder: Decoder, features: str, *, form: 
         inputs = [values[name] for name in row.inputs]
         joined = inputs[0] if len(inputs) == 1 else graph.op("Concat", inputs, {"axis": 1})
         activate = _identity if row is decoder.spec.rows[-1] else _leaky
-        weights = _folded_weights(decoder, row)
+        weights = folded_weights(decoder, row)
         values[row.name] = OPERATIONS[row.op](graph, row, joined, weights, activate, form)
     limits = [graph.weight(0.0), graph.weight(255.0)]
     return graph.op("Clip", [values[decoder.spec.rows[-1].name], *limits])
@@ -52,7 +52,12 @@ def write_bytes(graph: GraphWriter, pictures: str) -> str:
     return graph.op("Transpose", [rounded], {"perm": [0, 2, 3, 1]})
 
 
-_UINT8 = 2  # onnx.TensorProto.UINT8
+def write_floats(graph: GraphWriter, images: str) -> str:
+    """(N, H, W, 3) uint8 images as (N, 3, H, W) float32 pictures."""
+    return graph.op("Cast", [graph.op("Transpose", [images], {"perm": [0, 3, 1, 2]})], {"to": _FLOAT})
+
+
+_FLOAT, _UINT8 = 1, 2  # onnx.TensorProto.FLOAT, UINT8
 
 
 def _leaky(graph: GraphWriter, value: str) -> str:
@@ -63,7 +68,7 @@ def _identity(graph: GraphWriter, value: str) -> str:
     return value
 
 
-def _folded_weights(decoder: Decoder, row: Row) -> Weights:
+def folded_weights(decoder: Decoder, row: Row) -> Weights:
     """Weights and bias (empty for rows without), with the scales of features and pixels in them."""
     module, spec = decoder.rows[row.name], decoder.spec
     if not hasattr(module, "weight"):

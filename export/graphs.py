@@ -11,7 +11,8 @@ import onnx
 from decoders.images import to_batch
 from decoders.model import Decoder
 from decoders.representations import Representation
-from export.decoder_graph import write_bytes, write_decoder
+from export.byte_graph import Ranges, write_byte_decoder
+from export.decoder_graph import write_bytes, write_decoder, write_floats
 from export.front_ends import write_features
 from export.writer import GraphWriter, Size
 
@@ -22,12 +23,14 @@ _SIZES = ((1, 1), (2, 1), (1, 3))  # height and width of the inputs that are tri
 class Subject:
     """What is exported: a decoder and the representation that it inverts.
 
-    ``form`` is a name in `upconvolution.FORMS` for all up-convolutions; by default each gets the fastest.
+    ``form`` is a name in `upconvolution.FORMS` for all up-convolutions; by default each gets the fastest. With
+    ``ranges`` the decoder's maps are bytes.
     """
 
     decoder: Decoder
     representation: Representation
     form: str = ""
+    ranges: Ranges | None = None
 
     @property
     def feature_multiple(self) -> int:
@@ -83,11 +86,16 @@ def _write_pipeline(subject: Subject) -> onnx.ModelProto:
 
 
 def _write_pictures(graph: GraphWriter, subject: Subject, features: str) -> None:
-    pictures = write_decoder(graph, subject.decoder, features, form=subject.form)
+    if subject.ranges is None:
+        pictures = write_decoder(graph, subject.decoder, features, form=subject.form)
+        images = write_bytes(graph, pictures)
+    else:
+        images = write_byte_decoder(graph, subject.decoder, features, subject.ranges)
+        pictures = write_floats(graph, images)
     sides: tuple[Size, ...] = subject.decoder.spec.image_size
     if subject.feature_multiple:
         sides = ("picture_height", "picture_width")
-    graph.output(write_bytes(graph, pictures), "images", np.uint8, ["N", *sides, 3])
+    graph.output(images, "images", np.uint8, ["N", *sides, 3])
     graph.output(pictures, "pictures", np.float32, ["N", 3, *sides])
 
 

@@ -31,12 +31,14 @@ OPERATORS = frozenset({
     "Abs", "Add", "And", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Constant", "Conv",
     "ConvTranspose", "DepthToSpace", "Div", "Elu", "Equal", "Exp", "Floor", "Gather", "Gemm", "Greater",
     "GreaterOrEqual", "Identity", "LRN", "LeakyRelu", "Less", "Log", "MatMul", "Max", "MaxPool", "Min",
-    "Mul", "Not", "OneHot", "Or", "PRelu", "Pad", "Pow", "Range", "Reciprocal", "ReduceMean", "ReduceSum",
-    "ReduceSumSquare", "Relu", "Reshape", "Round", "Shape", "Sigmoid", "Slice", "Softmax", "Softplus",
+    "Mul", "Not", "OneHot", "Or", "PRelu", "Pad", "Pow", "QuantizeLinear", "Range", "Reciprocal", "ReduceMean",
+    "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Round", "Shape", "Sigmoid", "Slice", "Softmax", "Softplus",
     "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unsqueeze", "Where", "Xor",
 })
 # fmt: on
-MICROSOFT_OPERATORS = frozenset({"MatMulNBits"})  # ONNX Runtime's own domain, com.microsoft
+# Those of ONNX Runtime's own domain, com.microsoft, and which of them only its CPU provider has.
+CPU_OPERATORS = frozenset({"QGemm", "QLinearConcat", "QLinearConv", "QLinearLeakyRelu"})
+MICROSOFT_OPERATORS = CPU_OPERATORS | {"MatMulNBits"}
 
 _ITEM_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8}  # TensorProto.DataType
 _TYPED_DATA = (4, 5, 7, 10, 11)  # fields float_data, int32_data, int64_data, double_data, uint64_data

@@ -65,7 +65,7 @@ def open_file(
     data = _read_bytes(path)
     model = read_model_file(data, str(path))
     card = read_card(model, str(path))
-    session, provider = open_session(path, data, device, strict_device, threads)
+    session, provider = open_session(path, data, device, strict_device, threads, model.operators)
     return (OnnxNet if kind_of(card) == "net" else OnnxDecoder)(path, model, card, session, provider)
 
 

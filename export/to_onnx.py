@@ -21,6 +21,7 @@ from caffe_port.files import replacing
 from caffe_port.versions import versions
 from decoders.model import Decoder
 from decoders.representations import Representation
+from export.byte_graph import Ranges, ranges_of
 from export.card import ANSWERS_FIELD, CARD_FIELD, write_answers
 from export.decoder_graph import upconvolution_forms
 from export.encoder_file import write_encoder
@@ -54,6 +55,8 @@ class ExportOptions:
         for name, value, table in (("precision", self.precision, PRECISIONS), ("kind", self.kind, GRAPHS)):
             if value not in table:
                 raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(table)}")
+        if self.form and PRECISIONS[self.precision].static:
+            raise ValueError(f"form is {self.form!r}; {self.precision} has no choice of forms")
         if not self.max_extra_error >= 0:
             raise ValueError(f"max_extra_error is {self.max_extra_error}; it must be at least 0")
 
@@ -79,7 +82,7 @@ def export_decoder(
     card : what made it; entries that the session needs, and ``export``, are added.
     path : of the file; overwritten only by a whole and verified one, and so is an autoencoder's encoder beside it.
     calibration : at least two photographs (H, W, 3) uint8 RGB of any size: the reconstruction error is measured on
-        them.
+        them. Static precisions take their ranges from every second one.
 
     Returns
     -------
@@ -92,6 +95,8 @@ def export_decoder(
     """
     graph, precision = GRAPHS[options.kind], PRECISIONS[options.precision]
     subject = Subject(decoder, representation, options.form)
+    if precision.static:
+        subject = dataclasses.replace(subject, ranges=_ranges(subject, calibration))
     model = precision.rewrite(graph.write(subject))
     onnx.checker.check_model(model, full_check=True)
     answers = _answers(graph, subject)
@@ -124,6 +129,10 @@ def export_decoder(
         card["export"] |= {**comparison, "tolerance": precision.tolerance, "calibration": cost}
         save(model, card, answers, file, path)
     return card
+
+
+def _ranges(subject: Subject, calibration: Sequence[np.ndarray]) -> Ranges:
+    return ranges_of(subject.decoder, GRAPHS["decoder"].inputs(subject, calibration[::2]))
 
 
 def _answers(graph: Graph, subject: Subject) -> str:

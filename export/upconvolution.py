@@ -22,6 +22,7 @@ from export.writer import GraphWriter
 # -> (N, maps, 2H, 2W)
 Activate = Callable[[GraphWriter, str], str]
 Form = Callable[[GraphWriter, str, np.ndarray, np.ndarray, Activate, str], str]
+Part = tuple[np.ndarray, list[int]]  # a kernel (maps, C, k, k') and its pads: above, left, below, right
 
 
 def literal(
@@ -71,35 +72,38 @@ def phases(
     for row in (0, 1):
         parts = []
         for column in (0, 1):
-            part, pads = _part(weight, row, column)
+            part, pads = part_of(weight, row, column)
             inputs = [maps, graph.weight(part, f"{name}.weight"), stored]
             parts.append(activate(graph, graph.op("Conv", inputs, {"pads": pads})))
         rows.append(_channels_last(graph, graph.op("Concat", parts, {"axis": 1}), 2, len(bias)))
-    return _interleaved(graph, maps, rows, len(bias))
+    return _channels_first(graph, interleaved(graph, maps, 2, rows, len(bias)))
 
 
 def merged(
     graph: GraphWriter, maps: str, weight: np.ndarray, bias: np.ndarray, activate: Activate, name: str
 ) -> str:
     """One convolution with four times the maps."""
-    parts = [_part(weight, row, column) for row in (0, 1) for column in (0, 1)]
+    kernels, pads = all_parts(weight)
+    weights = [graph.weight(kernels, f"{name}.weight"), graph.weight(np.tile(bias, 4), f"{name}.bias")]
+    joined = activate(graph, graph.op("Conv", [maps, *weights], {"pads": pads}))
+    last = _channels_last(graph, joined, 4, len(bias))
+    rows = graph.ops("Split", [last], 2, {"axis": 3, "num_outputs": 2})
+    return _channels_first(graph, interleaved(graph, maps, 2, rows, len(bias)))
+
+
+def all_parts(weight: np.ndarray) -> Part:
+    """The kernels of all four parities as one of 4 x maps, each widened by zeros to a common window."""
+    parts = [part_of(weight, row, column) for row in (0, 1) for column in (0, 1)]
     window = np.max([pads for _, pads in parts], axis=0)
     widened = []
     for part, pads in parts:
         above, left, below, right = window - pads
         widened.append(np.pad(part, ((0, 0), (0, 0), (above, below), (left, right))))
-    weights = [
-        graph.weight(np.concatenate(widened), f"{name}.weight"),
-        graph.weight(np.tile(bias, 4), f"{name}.bias"),
-    ]
-    joined = activate(graph, graph.op("Conv", [maps, *weights], {"pads": window.tolist()}))
-    last = _channels_last(graph, joined, 4, len(bias))
-    rows = graph.ops("Split", [last], 2, {"axis": 3, "num_outputs": 2})
-    return _interleaved(graph, maps, rows, len(bias))
+    return np.concatenate(widened), window.tolist()
 
 
-def _part(weight: np.ndarray, row: int, column: int) -> tuple[np.ndarray, list[int]]:
-    """The kernel that makes outputs at these parities, (maps, C, k, k'), and its pads: above, left, below, right."""
+def part_of(weight: np.ndarray, row: int, column: int) -> Part:
+    """The kernel that makes outputs at these parities."""
     (rows, above), (columns, left) = _phase(weight.shape[2], row), _phase(weight.shape[3], column)
     part = weight[:, :, rows, columns]
     return part, [above, left, part.shape[2] - 1 - above, part.shape[3] - 1 - left]
@@ -117,16 +121,22 @@ def _channels_last(graph: GraphWriter, value: str, parts: int, maps: int) -> str
     return graph.op("Reshape", [moved, graph.weight([0, 0, 0, parts, maps])])
 
 
-def _interleaved(graph: GraphWriter, given: str, rows: Sequence[str], maps: int) -> str:
-    """Even and odd rows of the output, each (N, H, W, 2, maps) with the columns' parity -> (N, maps, 2H, 2W).
+def interleaved(graph: GraphWriter, given: str, axis: int, rows: Sequence[str], maps: int) -> str:
+    """Even and odd rows of the output, each (N, H, W, 2 x maps) or (N, H, W, 2, maps) with the columns' parity outer.
 
-    ``given`` is the map before, (N, C, H, W). The shape is not written with -1, which an empty batch does not allow.
+    ``given`` is the map before, and ``axis`` its height's. The result is (N, 2H, 2W, maps). Its shape is not written
+    with -1, which an empty batch does not allow.
     """
-    lines = graph.op("Concat", rows, {"axis": 2})  # (N, H, 2W, 2, maps): an even row, then an odd one
-    height = graph.op("Shape", [given], {"start": 2, "end": 3})
+    lines = graph.op("Concat", rows, {"axis": 2})  # (N, H, 2W, ...): an even row, then an odd one
+    height = graph.op("Shape", [given], {"start": axis, "end": axis + 1})
     doubled = graph.op("Mul", [height, graph.weight([0, 2, 0, 0])])
     shape = graph.op("Add", [doubled, graph.weight([0, 0, 0, maps])])  # 0: as it is
-    return graph.op("Transpose", [graph.op("Reshape", [lines, shape])], {"perm": [0, 3, 1, 2]})
+    return graph.op("Reshape", [lines, shape])
+
+
+def _channels_first(graph: GraphWriter, value: str) -> str:
+    """(N, H, W, C) -> (N, C, H, W)."""
+    return graph.op("Transpose", [value], {"perm": [0, 3, 1, 2]})
 
 
 FORMS: Mapping[str, Form] = MappingProxyType(

@@ -11,6 +11,7 @@ import onnx
 
 OPSET = 20
 IR_VERSION = 10
+MICROSOFT = "com.microsoft"  # ONNX Runtime's own domain
 END = np.iinfo(np.int64).max  # where a Slice goes to the end
 _SMALL = 64  # numbers
 Size = int | str  # of an axis: fixed, or a name where it is free

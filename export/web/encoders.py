@@ -74,7 +74,7 @@ def _features(graph: GraphWriter, photographs: str, representations: Sequence[Re
 
 
 def _compare(data: bytes, representations: Sequence[Representation], pictures: Sequence[np.ndarray]) -> None:
-    session, _ = open_session(Path("encoder"), data, "cpu", strict_device=True, threads=1)
+    session, _ = open_session(Path("encoder"), data, "cpu", strict_device=True, threads=1, operators=())
     for picture in pictures:
         framed = representations[0].framing.centre(picture)
         given = picture if representations[0].encoder is not None else framed

@@ -28,12 +28,13 @@ import torch
 from decoders.model import Decoder
 from decoders.rows import DecoderSpec
 from decoders.specs import DECODERS
+from export.byte_graph import ranges_of
 from export.graphs import GRAPHS, Subject
 from export.precision import PRECISIONS
 from export.writer import GraphWriter
 
 RESULTS = Path(__file__).parent / "results" / "export.json"
-SUBJECTS = {"fc8": "int8", "hog": "fp16"}  # decoder, and the precision it gains most from
+SUBJECTS = {"fc8": ("int8", "int8-static"), "hog": ("fp16", "int8-static")}  # decoders and reduced precisions
 BATCHES = (1, 16)
 PEAK_SIDE = 1024
 PAUSE_S = 0.005  # between contenders, for threads to fall asleep
@@ -64,9 +65,20 @@ def session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
+def example(name: str, batch: int) -> np.ndarray:
+    """Features of no picture."""
+    height, width, channels = DECODERS[name].features
+    shape = (batch, channels) if name == "fc8" else (batch, channels, height, width)
+    return np.random.default_rng(2).random(shape, dtype=np.float32) * np.float32(0.3)
+
+
 def onnx_call(decoder: Decoder, form: str, precision: str, threads: int) -> Call:
     """The decoder as one of our graphs in ONNX Runtime."""
-    model = PRECISIONS[precision].rewrite(GRAPHS["decoder"].write(Subject(decoder, None, form)))  # type: ignore[arg-type]
+    ranges = None
+    if PRECISIONS[precision].static:
+        ranges = ranges_of(decoder, [example(decoder.spec.representation, 1)])
+    subject = Subject(decoder, None, form, ranges)  # type: ignore[arg-type]
+    model = PRECISIONS[precision].rewrite(GRAPHS["decoder"].write(subject))
     running = session(model.SerializeToString(), threads)
     return lambda features: running.run(["pictures"], {"features": features})[0]
 
@@ -99,7 +111,7 @@ def peak_call(threads: int) -> Call:
 
 def contenders(name: str, threads: int) -> dict[str, Call]:
     """Everything that is timed for one decoder."""
-    spec, reduced = DECODERS[name], SUBJECTS[name]
+    spec = DECODERS[name]
     literal, decoder = (Decoder(spec, upconv=kind, seed=1).eval() for kind in ("literal", "fused"))
     return {
         "torch, literal": literal.decode_numpy,
@@ -108,7 +120,7 @@ def contenders(name: str, threads: int) -> dict[str, Call]:
         "onnx, transposed": onnx_call(decoder, "transposed", "fp32", threads),
         "onnx, phases": onnx_call(decoder, "phases", "fp32", threads),
         "ours": onnx_call(decoder, "", "fp32", threads),
-        f"ours, {reduced}": onnx_call(decoder, "", reduced, threads),
+        **{f"ours, {reduced}": onnx_call(decoder, "", reduced, threads) for reduced in SUBJECTS[name]},
         "OpenCV": opencv_call(decoder),
         "peak": peak_call(threads),
     }
@@ -146,13 +158,10 @@ def minima(calls: dict[str, Call], features: np.ndarray, rounds: int, clock: str
 
 def measure(name: str, batch: int, calls: dict[str, Call], rounds: int, clock: str) -> dict[str, object]:
     """One row of the results."""
-    height, width, channels = DECODERS[name].features
-    shape = (batch, channels) if name == "fc8" else (batch, channels, height, width)
-    features = np.random.default_rng(2).random(shape, dtype=np.float32) * np.float32(0.3)
+    features = example(name, batch)
     refused = check(calls, features)
     least = minima(calls, features, rounds, clock)
     peak = PEAK_SIDE**3 / least.pop("peak")
-    reduced = f"ours, {SUBJECTS[name]}"
     return {
         "decoder": name,
         "batch": batch,
@@ -162,7 +171,7 @@ def measure(name: str, batch: int, calls: dict[str, Call], rounds: int, clock: s
         "share_of_peak": products(DECODERS[name]) * batch / least["ours"] / peak,
         "over_literal_onnx": least["onnx, literal"] / least["ours"],
         "over_literal_torch": least["torch, literal"] / least["ours"],
-        "reduced_over_fp32": least["ours"] / least[reduced],
+        "reduced_over_fp32": {one: least["ours"] / least[f"ours, {one}"] for one in SUBJECTS[name]},
     }
 
 

@@ -20,10 +20,11 @@ import onnx
 
 from decoders.model import Decoder
 from decoders.rows import DecoderSpec, conv, fc, reshape, upconv
+from export.byte_graph import ranges_of
 from export.card import ANSWERS_FIELD, CARD_FIELD, write_answers
 from export.check import check
 from export.graphs import GRAPHS, Subject
-from export.model_file import OPERATORS, sealed
+from export.model_file import MICROSOFT_OPERATORS, OPERATORS, sealed
 
 ROOT = Path(__file__).parents[2]
 MEMORY_BYTES = 6 * 2**30
@@ -45,14 +46,21 @@ BYTES = (b"\x00", b"\xff", b"\x80", b"\xff" * 9 + b"\x01", b"\x7f", b"\x3a", b"\
 NUMBERS = (0, 1, -1, 2, 3, 7, 255, 2**16, 2**31 - 1, 2**31, 2**62, -(2**63))
 
 
-def whole_file() -> onnx.ModelProto:
-    """A small exported file, without its seal."""
+def whole_files() -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """A small exported file, without its seal: its maps floats, and bytes."""
     decoder = Decoder(SPEC, seed=3).eval()
-    model = GRAPHS["decoder"].write(Subject(decoder, None))  # type: ignore[arg-type]
     features = np.random.default_rng(0).random((2, 6), dtype=np.float32)
+    return (
+        _whole_file(Subject(decoder, None), features),  # type: ignore[arg-type]
+        _whole_file(Subject(decoder, None, ranges=ranges_of(decoder, [features])), features),  # type: ignore[arg-type]
+    )
+
+
+def _whole_file(subject: Subject, features: np.ndarray) -> onnx.ModelProto:
+    decoder, model = subject.decoder, GRAPHS["decoder"].write(subject)
     images = np.rint(decoder.decode_numpy(features)).astype(np.uint8).transpose(0, 2, 3, 1)
     card = {"representation": "fuzz", "feature_shape": [6], "feature_multiple": 0}
-    card["export"] = {"largest_difference": 0.001}
+    card["export"] = {"largest_difference": 0.001 if subject.ranges is None else 8}
     answers = write_answers({"features": features, "images": images})
     onnx.helper.set_model_props(model, {CARD_FIELD: json.dumps(card), ANSWERS_FIELD: answers})
     return model
@@ -102,7 +110,7 @@ def change_structure(model: onnx.ModelProto, rng: random.Random) -> None:
     names = [n for other in graph.node for n in (*other.input, *other.output)]
     match rng.randrange(9):
         case 0:
-            node.op_type = rng.choice(sorted(OPERATORS))
+            node.op_type = rng.choice(sorted(OPERATORS | MICROSOFT_OPERATORS))
         case 1 if integers:
             attribute = rng.choice(integers)
             attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice(NUMBERS)
@@ -138,12 +146,12 @@ def outcome(path: Path) -> str:
 def run_child(first: int, cases: int) -> None:
     """Open the files of the cases from ``first`` on; one line of JSON each, flushed."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    model = whole_file()
+    models = whole_files()
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         path = Path(folder) / "case.onnx"
         for seed in range(first, cases):
-            path.write_bytes(damaged(model, seed))
+            path.write_bytes(damaged(models[seed % 2], seed))
             print(json.dumps({"case": seed, "outcome": outcome(path)}), flush=True)
 
 
