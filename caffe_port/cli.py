@@ -249,10 +249,10 @@ def verify(
     import datetime
 
     from caffe_port.certificate import as_text, check_file
-    from caffe_port.progress import steps
+    from caffe_port.progress import counting
 
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    show = steps("layer", quiet)
+    show = counting("layer", quiet)
     found, paths = check_file(net, inputs, against, rtol=rtol, seed=seed, time=now, progress=show)
     if as_json:
         _print_json(found)
@@ -294,9 +294,9 @@ def features(
     from caffe_port.features import extract
     from caffe_port.opening import open_net
     from caffe_port.pictures import list_images
-    from caffe_port.progress import steps
+    from caffe_port.progress import counting
 
-    opened, files = open_net(net), steps("picture", quiet)(list_images(src))
+    opened, files = open_net(net), counting("picture", quiet)(list_images(src))
     done = extract(opened, files, blob, output, batch=batch, strict=strict)
     _name_skipped(done.bad)
     if as_json:
@@ -329,11 +329,11 @@ def classify(net: str, image: tuple[str, ...], as_json: bool, quiet: bool, **set
     from caffe_port.features import classify as guess
     from caffe_port.opening import open_net
     from caffe_port.pictures import list_images
-    from caffe_port.progress import steps
+    from caffe_port.progress import counting
 
     bad: list[str] = []
     results = []
-    for name, guesses in guess(open_net(net), steps("picture", quiet)(list_images(image)), bad, **settings):
+    for name, guesses in guess(open_net(net), counting("picture", quiet)(list_images(image)), bad, **settings):
         if as_json:
             results.append({"image": name, "top": [asdict(g) for g in guesses]})
         elif not quiet:

@@ -5,7 +5,7 @@ from typing import Any
 from tqdm import tqdm
 
 
-def steps(unit: str, quiet: bool) -> Any:
+def counting(unit: str, quiet: bool) -> Any:
     """Make a function that wraps an iterable in a bar which counts `unit`s."""
     return lambda items: tqdm(items, unit=unit, leave=False, disable=True if quiet else None)
 

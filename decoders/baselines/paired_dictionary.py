@@ -137,8 +137,10 @@ def learn_dictionary(
         transform_max_iter=MAX_SWEEPS,
         random_state=int(rng.integers(2**31)),
     )
-    for _ in progress(range(settings.iterations)):
-        online.partial_fit(windows.rows(rng.choice(chosen, settings.batch)))
+    parallel, limits = need("joblib").parallel_config, need("threadpoolctl").threadpool_limits
+    with parallel("threading", n_jobs=-1), limits(1):  # a thread a core, each for windows of its own
+        for _ in progress(range(settings.iterations)):
+            online.partial_fit(windows.rows(rng.choice(chosen, settings.batch)))
     grey, features = np.split(online.components_.astype(np.float32), [settings.side**2], axis=1)
     card = {
         "settings": asdict(settings),

@@ -128,7 +128,7 @@ def _run(
         if reason:
             click.echo(f"{subject.name}: left out; {reason}", err=True)
             continue
-        outcomes.append(row.run(subject, settings))
+        outcomes.append(row.run(dataclasses.replace(subject, quiet=quiet), settings))
     if not outcomes:
         raise ValueError(f"{row.name}: none of the models has a part in it")
     outcome = join(outcomes)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from caffe_port.pictures import list_images
+from caffe_port.progress import counting
 from decoders.baselines import hoggles, weinzaepfel
 from decoders.baselines.ihog import ihog
 from decoders.baselines.paired_dictionary import HogglesSettings, learn_dictionary
@@ -95,6 +96,7 @@ def _of_net(subject: Subject, settings: RivalsSettings) -> Inverted:
         size=subject.representation.image_size,
         settings=_shortened(own, settings.schedule_share),
         seed=settings.seed,
+        progress=counting("step", subject.quiet),
     )
     return found.images, _energy_facts(found, own.tv_weight)
 
@@ -117,6 +119,7 @@ def _hog_inverse(subject: Subject, settings: RivalsSettings) -> Inverted:
         (pictures.shape[1], pictures.shape[2]),
         settings=_shortened(SHALLOW, settings.schedule_share),
         seed=settings.seed,
+        progress=counting("step", subject.quiet),
     )
     return found.images, _energy_facts(found, SHALLOW.tv_weight)
 
@@ -133,8 +136,11 @@ def _hoggles(subject: Subject, settings: RivalsSettings) -> Inverted:
     chosen = HogglesSettings(atoms=settings.atoms, iterations=settings.iterations)
 
     def invert(learn: Sequence[np.ndarray], pictures: np.ndarray) -> np.ndarray:
-        dictionary = learn_dictionary(learn, settings=chosen, seed=settings.seed)
-        return hoggles.invert_hog(ihog(to_batch(pictures)), dictionary).images
+        dictionary = learn_dictionary(
+            learn, settings=chosen, seed=settings.seed, progress=counting("batch", subject.quiet)
+        )
+        progress = counting("picture", subject.quiet)
+        return hoggles.invert_hog(ihog(to_batch(pictures)), dictionary, progress=progress).images
 
     return _learned(subject, settings, invert)
 
@@ -144,12 +150,13 @@ def _weinzaepfel(subject: Subject, settings: RivalsSettings) -> Inverted:
     from kernels.sift import sift
 
     def invert(learn: Sequence[np.ndarray], pictures: np.ndarray) -> np.ndarray:
+        progress = counting("picture", subject.quiet)
         database = build_database(
-            learn, settings=DatabaseSettings(patches=settings.patches), seed=settings.seed
+            progress(learn), settings=DatabaseSettings(patches=settings.patches), seed=settings.seed
         )
         found: Any = sift(kernels.gray(pictures).astype(np.float32), threads=1)  # of each picture
         size = pictures.shape[1], pictures.shape[2]
-        return weinzaepfel.invert_sift(found, size, database).images
+        return weinzaepfel.invert_sift(found, size, database, progress=progress).images
 
     return _learned(subject, settings, invert)
 
@@ -161,7 +168,8 @@ def _learned(
 ) -> Inverted:
     pictures, sources = _pictures(subject), settings.learn
     if sources:
-        learn = [cover(file.read(), LEARN_SIZE) for file in list_images(sources)]
+        files = counting("picture", subject.quiet)(list_images(sources))
+        learn = [cover(file.read(), LEARN_SIZE) for file in files]
         return invert(learn, pictures), {"learned_from": f"{len(learn)} pictures of {', '.join(sources)}"}
     half = len(pictures) // 2
     parts = [invert(list(pictures[half:]), pictures[:half]), invert(list(pictures[:half]), pictures[half:])]

@@ -29,6 +29,7 @@ class Subject:
     names : of the N pictures, or of the rows of the file of features.
     pictures : (N, H, W, 3) uint8, RGB; None where the features came without.
     autoencoder : whether the net was trained together with the decoder.
+    quiet : whether long work shows no progress.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Subject:
     names: tuple[str, ...]
     pictures: np.ndarray | None
     autoencoder: bool
+    quiet: bool = True
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def make_parts(
         total=len(ordered) * len(EXPERIMENTS), unit="part", disable=True if quiet else None
     ) as progress:
         for model in ordered:
-            subject = _Lazy(model, files, bad)
+            subject = _Lazy(model, files, bad, quiet)
             for experiment in EXPERIMENTS.values():
                 progress.set_description(f"{experiment.name} {model.name}")
                 own = settings.of(experiment)
@@ -116,16 +116,17 @@ def make_parts(
 class _Lazy:
     """A subject whose features are computed when the first part needs them."""
 
-    def __init__(self, model: ReportModel, files: Sequence[ImageFile], bad: dict[str, None]) -> None:
-        self._model, self._files, self._bad = model, files, bad
+    def __init__(
+        self, model: ReportModel, files: Sequence[ImageFile], bad: dict[str, None], quiet: bool
+    ) -> None:
+        self._model, self._files, self._bad, self._quiet = model, files, bad, quiet
         self._subject: Subject | None = None
 
     def __call__(self) -> Subject:
         if self._subject is None:
             model = self._model
-            self._subject, bad = of_files(
-                model.name, model.decode, model.representation, model.card, self._files
-            )
+            subject, bad = of_files(model.name, model.decode, model.representation, model.card, self._files)
+            self._subject = dataclasses.replace(subject, quiet=self._quiet)
             self._bad.update(dict.fromkeys(bad))
             if len(self._subject.features) < 2:
                 raise ValueError(
