@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoders.baselines.ihog import CHANNELS
-from decoders.baselines.paired_dictionary import MAX_SWEEPS, PairedDictionary, Progress
+from decoders.baselines.paired_dictionary import PairedDictionary, Progress
 from decoders.baselines.paired_windows import feature_windows, unit_length
-from decoders.extras import need
+from decoders.baselines.sparse_coding import sparse_codes
 
 BORDER = 5  # cells of zeros around the features
 PATCH_SIGMA = 9.0  # of the Gaussian over a patch, in pixels
@@ -37,31 +37,6 @@ class HogglesInversion:
     images: NDArray[np.float32]
     objectives: NDArray[np.float64]
     atoms_used: NDArray[np.float64]
-
-
-def sparse_codes(rows: NDArray, atoms: NDArray, sparsity: float) -> NDArray[np.float64]:
-    """Non-negative lasso of each row: min 1/2 |x - a D|^2 + sparsity * sum a.
-
-    Parameters
-    ----------
-    rows : (n, d)
-    atoms : (K, d)
-        Of any length.
-    sparsity : float
-
-    Returns
-    -------
-    (n, K) float64
-    """
-    encode = need("sklearn.decomposition").sparse_encode
-    return encode(
-        np.asarray(rows, np.float64),
-        np.asarray(atoms, np.float64),
-        algorithm="lasso_cd",
-        alpha=sparsity,
-        positive=True,
-        max_iter=MAX_SWEEPS,
-    )
 
 
 def invert_hog(

@@ -2,8 +2,8 @@
 
 Source: CSAILVision/ihog @ 137f0b7, `internal/learnpairdict.m`: dictionary learning on windows whose two halves are at
 unit length each, min 1/2 |x - D a|^2 + 0.02 sum a with a >= 0, in 1000 batches of 400.
-# differs from ihog: SPAMS, which is GPL, is replaced by scikit-learn: the online algorithm of Mairal et al. (2009) for
-# the same problem, atoms of at most unit length. It starts from windows, and each batch is drawn at random.
+# differs from ihog: SPAMS, which is GPL, is replaced by scikit-learn's coder and the algorithm that SPAMS has, see
+# `sparse_coding`. It starts from windows, and each batch is drawn at random.
 """
 
 import hashlib
@@ -24,10 +24,9 @@ from decoders.baselines.archives import (
 )
 from decoders.baselines.ihog import CHANNELS
 from decoders.baselines.paired_windows import PairedWindows
-from decoders.extras import need
+from decoders.baselines.sparse_coding import OnlineDictionary
 
 KIND = "HOGgles dictionary"
-MAX_SWEEPS = 10_000  # of coordinate descent
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
 
@@ -119,7 +118,6 @@ def learn_dictionary(
     ValueError
         No picture is large enough, there are fewer windows than atoms, or scikit-learn is not installed.
     """
-    learner = need("sklearn.decomposition").MiniBatchDictionaryLearning
     digest = hashlib.sha256()
     windows = PairedWindows(_digesting(pictures, digest), cells=settings.cells, cell_size=settings.cell_size)
     if len(windows) < settings.atoms:
@@ -127,21 +125,10 @@ def learn_dictionary(
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(windows))[: max(settings.windows, settings.atoms)]
     first = windows.rows(chosen[: settings.atoms])
-    online = learner(
-        n_components=settings.atoms,
-        alpha=settings.sparsity,
-        batch_size=settings.batch,
-        fit_algorithm="cd",
-        positive_code=True,
-        dict_init=first / np.maximum(np.linalg.norm(first, axis=1, keepdims=True), 1),
-        transform_max_iter=MAX_SWEEPS,
-        random_state=int(rng.integers(2**31)),
-    )
-    parallel, limits = need("joblib").parallel_config, need("threadpoolctl").threadpool_limits
-    with parallel("threading", n_jobs=-1), limits(1):  # a thread a core, each for windows of its own
-        for _ in progress(range(settings.iterations)):
-            online.partial_fit(windows.rows(rng.choice(chosen, settings.batch)))
-    grey, features = np.split(online.components_.astype(np.float32), [settings.side**2], axis=1)
+    online = OnlineDictionary(first, settings.sparsity, rng)
+    for _ in progress(range(settings.iterations)):
+        online.learn(windows.rows(rng.choice(chosen, settings.batch)))
+    grey, features = np.split(online.atoms.astype(np.float32), [settings.side**2], axis=1)
     card = {
         "settings": asdict(settings),
         "seed": seed,

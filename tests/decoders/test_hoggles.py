@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from decoders import extras
-from decoders.baselines.hoggles import invert_hog, sparse_codes
+from decoders.baselines.hoggles import invert_hog
 from decoders.baselines.ihog import ihog
 from decoders.baselines.paired_dictionary import (
     HogglesSettings,
@@ -17,6 +17,7 @@ from decoders.baselines.paired_dictionary import (
     write_dictionary,
 )
 from decoders.baselines.paired_windows import PairedWindows, unit_length
+from decoders.baselines.sparse_coding import OnlineDictionary, sparse_codes
 from tests.oracles import ihog as slow
 from tests.photos import draw
 from tests.tolerances import close
@@ -118,10 +119,9 @@ def test_one_step_of_learning_is_mairals() -> None:
     pictures = [draw(seed) for seed in range(3)]
     found = learn_dictionary(pictures, settings=settings, seed=8)
     windows = PairedWindows(pictures, cells=3, cell_size=8)
-    rng = np.random.default_rng(8)  # the draws: the windows in some order, a seed for scikit-learn, the batch
+    rng = np.random.default_rng(8)  # the draws: the windows in some order, the batch
     order = rng.permutation(len(windows))
     atoms = windows.rows(order[:4]) / np.sqrt(2)
-    rng.integers(2**31)
     rows = windows.rows(rng.choice(order, 50))
     codes = np.stack([slow.lasso(row, atoms, 0.02) for row in rows])
     past, wanted = codes.T @ codes, codes.T @ rows
@@ -132,6 +132,39 @@ def test_one_step_of_learning_is_mairals() -> None:
         atoms[k] /= max(np.linalg.norm(atoms[k]), 1)
     learned = np.concatenate([found.patches.reshape(4, -1), found.features.reshape(4, -1)], axis=1)
     close(learned, atoms, "learned atoms")
+
+
+def test_later_steps_count_the_past_and_blocks_are_as_one_by_one() -> None:
+    """Three batches of 20 for 70 atoms: beta = (theta + 1 - 20) / (theta + 1), theta = 20 t (JMLR 2010, 3.4.3)."""
+    rng = np.random.default_rng(0)
+    atoms = unit_length(rng.standard_normal((70, 90)))
+    online = OnlineDictionary(3 * atoms, 0.1, np.random.default_rng(1))
+    past, wanted = np.zeros((70, 70)), np.zeros((70, 90))
+    for beta in (1 / 21, 21 / 41, 41 / 61):
+        rows = unit_length(rng.standard_normal((20, 90)))
+        codes = np.stack([slow.lasso(row, atoms, 0.1) for row in rows])
+        past, wanted = beta * past + codes.T @ codes, beta * wanted + codes.T @ rows
+        drawn = np.random.default_rng(1)
+        online._rng = np.random.default_rng(1)
+        for k in np.flatnonzero(past.diagonal() < 1e-6):
+            atoms[k] = rows[drawn.integers(20)]
+            past[k], past[:, k], wanted[k] = 0, 0, 0
+        for k in np.flatnonzero(past.diagonal() >= 1e-6):
+            atoms[k] += (wanted[k] - past[k] @ atoms) / past[k, k]
+            atoms[k] /= max(np.linalg.norm(atoms[k]), 1)
+        online.learn(rows)
+        np.testing.assert_allclose(online.atoms, atoms, atol=1e-4)
+
+
+def test_atoms_that_no_window_uses_are_replaced() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.abs(unit_length(rng.standard_normal((30, 6))))
+    atoms = np.concatenate([np.eye(6), -np.eye(6)])
+    online = OnlineDictionary(atoms, 0.1, rng)
+    online.learn(rows)
+    for atom in online.atoms[6:]:
+        assert any(np.allclose(atom, row) for row in rows)
+    assert np.linalg.norm(online.atoms, axis=1).max() <= 1 + 1e-12
 
 
 def test_learning_codes_unseen_windows_better(dictionary: PairedDictionary) -> None:
