@@ -333,7 +333,9 @@ def classify(net: str, image: tuple[str, ...], as_json: bool, quiet: bool, **set
 
     bad: list[str] = []
     results = []
-    for name, guesses in guess(open_net(net), counting("picture", quiet)(list_images(image)), bad, **settings):
+    for name, guesses in guess(
+        open_net(net), counting("picture", quiet)(list_images(image)), bad, **settings
+    ):
         if as_json:
             results.append({"image": name, "top": [asdict(g) for g in guesses]})
         elif not quiet:
