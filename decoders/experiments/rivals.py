@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from caffe_port.pictures import list_images
+from caffe_port.pictures import list_images, read_images
 from caffe_port.progress import counting
 from decoders.baselines import hoggles, weinzaepfel
 from decoders.baselines.ihog import ihog
@@ -168,9 +168,13 @@ def _learned(
 ) -> Inverted:
     pictures, sources = _pictures(subject), settings.learn
     if sources:
+        bad: list[str] = []
         files = counting("picture", subject.quiet)(list_images(sources))
-        learn = [cover(file.read(), LEARN_SIZE) for file in files]
-        return invert(learn, pictures), {"learned_from": f"{len(learn)} pictures of {', '.join(sources)}"}
+        learn = [cover(picture, LEARN_SIZE) for _, picture in read_images(files, bad)]
+        told = f"; {len(bad)} that cannot be read left out, the first {bad[0]}" if bad else ""
+        return invert(learn, pictures), {
+            "learned_from": f"{len(learn)} pictures of {', '.join(sources)}{told}"
+        }
     half = len(pictures) // 2
     parts = [invert(list(pictures[half:]), pictures[:half]), invert(list(pictures[:half]), pictures[half:])]
     return np.concatenate(parts), {"learned_from": "the half of the pictures that is not inverted"}
@@ -207,6 +211,8 @@ def unfit(subject: Subject) -> str:
 
 def run(subject: Subject, settings: RivalsSettings) -> Outcome:
     """A row for the decoder and each rival, and a sheet of them all."""
+    if settings.learn:
+        list_images(settings.learn)  # which says what is missing before the work, not after it
     originals, normaliser = to_batch(_pictures(subject)), subject.normaliser
     decoded = np.concatenate(list(subject.decoded(subject.features)))
     methods: list[tuple[str, np.ndarray, dict[str, Any]]] = [("decoder", decoded, {})]

@@ -73,8 +73,9 @@ def test_what_learns_learns_from_other_pictures() -> None:
         assert not any(np.array_equal(one, other) for one in learn for other in pictures)
 
 
-def test_pictures_to_learn_from_can_be_given(photos: Path) -> None:
-    settings = dataclasses.replace(SETTINGS, learn=(str(photos),))
+def test_pictures_to_learn_from_can_be_given(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.jpg").write_bytes(next(photos.rglob("*.png")).read_bytes()[:100])
+    settings = dataclasses.replace(SETTINGS, learn=(str(photos), str(tmp_path)))
     counts = []
 
     def invert(learn: list[np.ndarray], pictures: np.ndarray) -> np.ndarray:
@@ -83,7 +84,15 @@ def test_pictures_to_learn_from_can_be_given(photos: Path) -> None:
 
     _, facts = rivals._learned(identity(5), settings, invert)
     assert counts == [(20, 256, 5)]
-    assert facts["learned_from"].startswith("20 pictures of ")
+    assert facts["learned_from"].startswith(
+        f"20 pictures of {photos}, {tmp_path}; 1 that cannot be read left out, "
+    )
+    assert "cut.jpg" in facts["learned_from"]
+
+
+def test_missing_pictures_to_learn_from_are_told_first(subject: Subject) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere: does not exist"):
+        rivals.run(subject, dataclasses.replace(SETTINGS, learn=("nowhere",)))
 
 
 def test_who_has_rivals(subject: Subject) -> None:
