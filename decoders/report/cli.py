@@ -53,7 +53,8 @@ def report(
     from decoders.report.making import FULL_PICTURES, QUICK_PICTURES, ReportSettings, make_parts
     from decoders.report.page import write_report
 
-    need("matplotlib", "report")  # before the work, not after it
+    for module, extra in (("matplotlib", "report"), ("sklearn", "rivals"), ("scipy", "rivals")):
+        need(module, extra)  # before the work, not after it
     names, sources = _split(model)
     models = [_open(name, net if name in model else None) for name in names]
     most = limit or (QUICK_PICTURES if quick else FULL_PICTURES)
