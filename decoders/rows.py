@@ -91,6 +91,11 @@ class DecoderSpec:
         narrowed = [dataclasses.replace(row, out=outs[row.name]) for row in hidden]
         return dataclasses.replace(self, rows=(*narrowed, picture), width=width)
 
+    @property
+    def takes_vectors(self) -> bool:
+        """Whether features are (N, C), not (N, C, H, W)."""
+        return self.rows[0].op == "fc"
+
     def maps_in(self, row: Row) -> int:
         """Number of maps that ``row`` reads: the sum over its concatenated inputs."""
         return sum(self.size_of(name)[2] for name in row.inputs)

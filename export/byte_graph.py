@@ -2,9 +2,8 @@
 
 A number is (byte - zero) * scale: one scale and zero for all maps of a row, by the numbers that the row made of
 calibration pictures. Weights have a scale for each output map and 7 bits: without AVX-512's VNNI, ONNX Runtime adds
-two products of bytes in 16 bits, which those of 8 bits overflow. So the sums are exact everywhere, and all processors
-give the same picture. The maps lie channels last, and those of the last row are the picture: its bytes are grey
-levels, rounded and clipped.
+two products of bytes in 16 bits, which those of 8 bits overflow. So the sums are exact everywhere. The maps lie
+channels last, and those of the last row are the picture: its bytes are grey levels, rounded and clipped.
 """
 
 import dataclasses
@@ -19,7 +18,7 @@ from decoders.rows import Row
 from decoders.specs import LEAKY_SLOPE
 from export.decoder_graph import Weights, folded_weights
 from export.upconvolution import all_parts, fastest_form, interleaved, part_of
-from export.writer import MICROSOFT, GraphWriter
+from export.writer import MICROSOFT, GraphWriter, channels_last
 
 Range = tuple[float, float]  # least and largest number
 Ranges = Mapping[str, Range]  # of "features", and of each row with weights before its leaky ReLU
@@ -118,12 +117,7 @@ def _steps(graph: GraphWriter, numbers: Range) -> list[str]:
 
 def _quantised(graph: GraphWriter, decoder: Decoder, features: str, numbers: Range) -> Bytes:
     value = graph.op("QuantizeLinear", [features, *_steps(graph, numbers)])
-    is_vector = decoder.spec.rows[0].op == "fc"
-    return Bytes(value if is_vector else _channels_last(graph, value), numbers)
-
-
-def _channels_last(graph: GraphWriter, value: str) -> str:
-    return graph.op("Transpose", [value], {"perm": [0, 2, 3, 1]})
+    return Bytes(value if decoder.spec.takes_vectors else channels_last(graph, value), numbers)
 
 
 def _joined(graph: GraphWriter, values: Sequence[Bytes]) -> Bytes:
@@ -147,7 +141,7 @@ def _leaky(graph: GraphWriter, value: Bytes) -> Bytes:
 def _reshaped(graph: GraphWriter, row: Row, given: Bytes) -> Bytes:
     height, width, maps = row.out
     shaped = graph.op("Reshape", [given.name, graph.weight([0, maps, height, width])])
-    return Bytes(_channels_last(graph, shaped), given.range)
+    return Bytes(channels_last(graph, shaped), given.range)
 
 
 def _stored(graph: GraphWriter, row: Row, weights: Weights, axis: int, given: Bytes) -> tuple[list[str], str]:

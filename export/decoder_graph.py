@@ -12,7 +12,7 @@ import numpy as np
 from decoders.model import Decoder
 from decoders.specs import ILSVRC_MEAN_RGB, LEAKY_SLOPE, Row
 from export.upconvolution import FORMS, Activate, fastest_form
-from export.writer import GraphWriter
+from export.writer import GraphWriter, channels_first, channels_last
 
 Weights = tuple[np.ndarray, np.ndarray]
 Operation = Callable[[GraphWriter, Row, str, Weights, Activate, str], str]
@@ -49,12 +49,12 @@ def upconvolution_forms(decoder: Decoder, form: str = "") -> dict[str, str]:
 def write_bytes(graph: GraphWriter, pictures: str) -> str:
     """Round (N, 3, H, W) float32 pictures to (N, H, W, 3) uint8, halves to even, as NumPy does."""
     rounded = graph.op("Cast", [graph.op("Round", [pictures])], {"to": _UINT8})
-    return graph.op("Transpose", [rounded], {"perm": [0, 2, 3, 1]})
+    return channels_last(graph, rounded)
 
 
 def write_floats(graph: GraphWriter, images: str) -> str:
     """(N, H, W, 3) uint8 images as (N, 3, H, W) float32 pictures."""
-    return graph.op("Cast", [graph.op("Transpose", [images], {"perm": [0, 3, 1, 2]})], {"to": _FLOAT})
+    return graph.op("Cast", [channels_first(graph, images)], {"to": _FLOAT})
 
 
 _FLOAT, _UINT8 = 1, 2  # onnx.TensorProto.FLOAT, UINT8

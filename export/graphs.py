@@ -42,8 +42,7 @@ class Subject:
     def feature_shape(self) -> tuple[int, ...]:
         """(C, H, W), or (C,) for vectors."""
         height, width, channels = self.decoder.spec.features
-        is_vector = self.decoder.spec.rows[0].op == "fc"
-        return (channels,) if is_vector else (channels, height, width)
+        return (channels,) if self.decoder.spec.takes_vectors else (channels, height, width)
 
 
 @dataclasses.dataclass(frozen=True)

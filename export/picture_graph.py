@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from caffe_port.preprocess import ORDERS, Recipe, crop_mean
-from export.writer import GraphWriter
+from export.writer import GraphWriter, channels_first
 from kernels.gray import WEIGHTS
 
 _STEPS = 2048.0  # of a weight: OpenCV's INTER_RESIZE_COEF_BITS is 11
@@ -30,8 +30,7 @@ def write_rounded_grey(graph: GraphWriter, pictures: str) -> str:
 
 def _grey(graph: GraphWriter, pictures: str) -> str:
     """Weighted sums of (N, H, W, 3) uint8 in the order and precision of `kernels.gray`: (N, 1, H, W) float64."""
-    channels_first = graph.op("Transpose", [pictures], {"perm": [0, 3, 1, 2]})
-    doubles = graph.op("Cast", [channels_first], {"to": _DOUBLE})
+    doubles = graph.op("Cast", [channels_first(graph, pictures)], {"to": _DOUBLE})
     planes = graph.ops("Split", [doubles], 3, {"axis": 1, "num_outputs": 3})
     red, green, blue = (
         graph.op("Mul", [plane, graph.weight(np.asarray(weight))])
@@ -61,7 +60,7 @@ def write_recipe(graph: GraphWriter, pictures: str, recipe: Recipe, size: tuple[
     warp = recipe.warp or size
     first = [(whole - part) // 2 for whole, part in zip(warp, size, strict=True)]
     values = _warped(graph, pictures, warp, first, size)
-    planes = graph.op("Transpose", [values], {"perm": [0, 3, 1, 2]})
+    planes = channels_first(graph, values)
     ordered = graph.op("Gather", [planes, graph.weight(list(ORDERS[recipe.order]))], {"axis": 1})
     mean = graph.weight(crop_mean(recipe.mean, size)[None].astype(np.float32), "mean")
     centred = graph.op("Sub", [ordered, mean])

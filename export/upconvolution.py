@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from export.writer import GraphWriter
+from export.writer import GraphWriter, channels_first, channels_last
 
 # (graph, value (N, C, H, W), weights (maps, C, K, K), bias (maps,), what follows each number, name)
 # -> (N, maps, 2H, 2W)
@@ -75,8 +75,8 @@ def phases(
             part, pads = part_of(weight, row, column)
             inputs = [maps, graph.weight(part, f"{name}.weight"), stored]
             parts.append(activate(graph, graph.op("Conv", inputs, {"pads": pads})))
-        rows.append(_channels_last(graph, graph.op("Concat", parts, {"axis": 1}), 2, len(bias)))
-    return _channels_first(graph, interleaved(graph, maps, 2, rows, len(bias)))
+        rows.append(_parts_last(graph, graph.op("Concat", parts, {"axis": 1}), 2, len(bias)))
+    return channels_first(graph, interleaved(graph, maps, 2, rows, len(bias)))
 
 
 def merged(
@@ -86,9 +86,9 @@ def merged(
     kernels, pads = all_parts(weight)
     weights = [graph.weight(kernels, f"{name}.weight"), graph.weight(np.tile(bias, 4), f"{name}.bias")]
     joined = activate(graph, graph.op("Conv", [maps, *weights], {"pads": pads}))
-    last = _channels_last(graph, joined, 4, len(bias))
+    last = _parts_last(graph, joined, 4, len(bias))
     rows = graph.ops("Split", [last], 2, {"axis": 3, "num_outputs": 2})
-    return _channels_first(graph, interleaved(graph, maps, 2, rows, len(bias)))
+    return channels_first(graph, interleaved(graph, maps, 2, rows, len(bias)))
 
 
 def all_parts(weight: np.ndarray) -> Part:
@@ -115,9 +115,9 @@ def _phase(kernel: int, parity: int) -> tuple[slice, int]:
     return slice(first, None, 2), (kernel // 2 - parity - first) // 2
 
 
-def _channels_last(graph: GraphWriter, value: str, parts: int, maps: int) -> str:
+def _parts_last(graph: GraphWriter, value: str, parts: int, maps: int) -> str:
     """(N, parts x maps, H, W) -> (N, H, W, parts, maps)."""
-    moved = graph.op("Transpose", [value], {"perm": [0, 2, 3, 1]})
+    moved = channels_last(graph, value)
     return graph.op("Reshape", [moved, graph.weight([0, 0, 0, parts, maps])])
 
 
@@ -132,11 +132,6 @@ def interleaved(graph: GraphWriter, given: str, axis: int, rows: Sequence[str], 
     doubled = graph.op("Mul", [height, graph.weight([0, 2, 0, 0])])
     shape = graph.op("Add", [doubled, graph.weight([0, 0, 0, maps])])  # 0: as it is
     return graph.op("Reshape", [lines, shape])
-
-
-def _channels_first(graph: GraphWriter, value: str) -> str:
-    """(N, H, W, C) -> (N, C, H, W)."""
-    return graph.op("Transpose", [value], {"perm": [0, 3, 1, 2]})
 
 
 FORMS: Mapping[str, Form] = MappingProxyType(

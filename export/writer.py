@@ -123,6 +123,16 @@ class GraphWriter:
         return unique
 
 
+def channels_first(graph: GraphWriter, value: str) -> str:
+    """(N, H, W, C) -> (N, C, H, W)."""
+    return graph.op("Transpose", [value], {"perm": [0, 3, 1, 2]})
+
+
+def channels_last(graph: GraphWriter, value: str) -> str:
+    """(N, C, H, W) -> (N, H, W, C)."""
+    return graph.op("Transpose", [value], {"perm": [0, 2, 3, 1]})
+
+
 def _value(name: str, dtype: type[np.generic], shape: Sequence[Size]) -> onnx.ValueInfoProto:
     return onnx.helper.make_tensor_value_info(
         name, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), list(shape)

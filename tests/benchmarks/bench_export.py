@@ -68,8 +68,7 @@ def session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
 def example(name: str, batch: int) -> np.ndarray:
     """Features of no picture."""
     height, width, channels = DECODERS[name].features
-    is_vector = DECODERS[name].rows[0].op == "fc"
-    shape = (batch, channels) if is_vector else (batch, channels, height, width)
+    shape = (batch, channels) if DECODERS[name].takes_vectors else (batch, channels, height, width)
     return np.random.default_rng(2).random(shape, dtype=np.float32) * np.float32(0.3)
 
 
