@@ -1,12 +1,14 @@
 """Compare an exported file, on the ONNX Runtime at hand, with the torch module it came from."""
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from decoders.baselines.archives import digest_picture
 from decoders.evaluation import enlarge
 from decoders.images import to_batch
 from decoders.metrics import distances, mean_pairwise_distance
@@ -79,7 +81,8 @@ def reconstruction_cost(
 
     Returns
     -------
-    ``pictures``, ``error``, ``torch_error`` and ``extra_error``, which is (error - torch_error) / torch_error.
+    ``pictures``, ``pictures_sha256`` of their shapes and pixels, ``error``, ``torch_error`` and ``extra_error``, which
+    is (error - torch_error) / torch_error.
 
     Raises
     ------
@@ -99,8 +102,12 @@ def reconstruction_cost(
             (subject, functools.partial(graph.reference, subject)),
         )
     )
+    digest = hashlib.sha256()
+    for photograph in photographs:
+        digest_picture(digest, photograph)
     return {
         "pictures": len(originals),
+        "pictures_sha256": digest.hexdigest(),
         "error": error,
         "torch_error": torch_error,
         "extra_error": error / torch_error - 1,

@@ -1,6 +1,7 @@
 """Decoders whose maps are bytes: against a slow one in float64, ranges, scales, devices, batches, what they cost."""
 
 import copy
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,12 @@ def test_a_file_says_what_it_costs(static: Path) -> None:
     found = check(static)
     assert found["passed"], found
     assert found["card"]["export"]["precision"] == "int8-static"
-    assert abs(found["card"]["export"]["calibration"]["extra_error"]) < 0.005
+    cost = found["card"]["export"]["calibration"]
+    assert abs(cost["extra_error"]) < 0.005
+    digest = hashlib.sha256()
+    for picture in photographs():
+        digest.update(f"{picture.shape}".encode() + picture.tobytes())
+    assert cost["pictures_sha256"] == digest.hexdigest()
     assert found["operators"]["QLinearConv"] > 8
     assert not {"Conv", "Clip", "Round"} & set(found["operators"])
     for tensor in onnx.load(static).graph.initializer:
